@@ -1,0 +1,1 @@
+//! lodger on mio.

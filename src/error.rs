@@ -1,0 +1,82 @@
+//! The one error: whose fault it is, which rule was broken, and what the peer is told.
+
+use core::fmt;
+
+/// The three parties that can be at fault. There is no fourth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
+pub enum Blame {
+    /// The other end broke the protocol or went away. Retrying may help.
+    Peer,
+    /// The loop or the operating system failed us.
+    Host,
+    /// A function was called against its contract. Fix the program.
+    Caller,
+}
+
+/// What the peer is told, in its protocol's own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wire {
+    /// Nothing: the connection just ends.
+    None,
+    /// An HTTP/1 response with this status.
+    H1(u16),
+    /// A WebSocket Close frame with this code.
+    Ws(u16),
+}
+
+/// Why something failed. Small, `Copy` and made without allocation, since a peer can cause it.
+///
+/// When a codec returns one for the whole connection, the goodbye (status line, Close frame) is
+/// already in the output. The text is for people and no part of semver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    blame: Blame,
+    wire: Wire,
+    rule: &'static str,
+}
+
+impl Error {
+    /// The peer broke `rule`, which names the section ("RFC 9112, 5.1: ...").
+    pub const fn peer(wire: Wire, rule: &'static str) -> Self {
+        Self { blame: Blame::Peer, wire, rule }
+    }
+
+    /// A function was called against its contract; nothing was done.
+    pub const fn misuse(what: &'static str) -> Self {
+        Self { blame: Blame::Caller, wire: Wire::None, rule: what }
+    }
+
+    /// The host failed us.
+    pub const fn host(what: &'static str) -> Self {
+        Self { blame: Blame::Host, wire: Wire::None, rule: what }
+    }
+
+    /// Tells whose doing it is.
+    pub const fn blame(&self) -> Blame {
+        self.blame
+    }
+
+    /// Gives what the peer is told.
+    pub const fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// Gives the rule that was broken.
+    pub const fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.blame {
+            Blame::Peer => write!(f, "peer broke {}", self.rule),
+            Blame::Host => write!(f, "host failed: {}", self.rule),
+            Blame::Caller => write!(f, "misuse: {}", self.rule),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

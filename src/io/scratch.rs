@@ -1,0 +1,53 @@
+//! Room for what does not exist in the input: where the fields of a head begin and end.
+
+use alloc::vec::Vec;
+
+/// A run of bytes in a head: offset and length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "complete by definition")]
+pub struct Span {
+    /// Where it begins.
+    pub start: u32,
+    /// How long it is.
+    pub len: u32,
+}
+
+impl Span {
+    /// Gives the bytes of `buf` that it names; empty if it lies outside.
+    pub fn of(self, buf: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        buf.get(start..start + self.len as usize).unwrap_or(&[])
+    }
+}
+
+/// Where one field line's name and value are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "complete by definition")]
+pub struct FieldSpan {
+    /// The name, as it arrived.
+    pub name: Span,
+    /// The value, without the white space around it.
+    pub value: Span,
+    /// A small number for a name that is known, 0 for others.
+    pub known: u8,
+}
+
+/// Room lent to a protocol for the length of one event. Kept by the turn, so a connection holds
+/// none of it.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    fields: Vec<FieldSpan>,
+}
+
+impl Scratch {
+    /// Makes an empty one; it grows to the largest head seen, within the limits.
+    pub const fn new() -> Self {
+        Self { fields: Vec::new() }
+    }
+
+    /// Gives the emptied list of fields.
+    pub fn fields(&mut self) -> &mut Vec<FieldSpan> {
+        self.fields.clear();
+        &mut self.fields
+    }
+}
