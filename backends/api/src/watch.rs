@@ -45,7 +45,7 @@ impl fmt::Debug for Token {
 }
 
 macro_rules! directions {
-    ($name:ident) => {
+    ($name:ident, $all:literal) => {
         impl $name {
             /// Neither direction.
             pub const NONE: Self = Self(0);
@@ -105,7 +105,7 @@ macro_rules! directions {
         impl Not for $name {
             type Output = Self;
             fn not(self) -> Self {
-                Self(!self.0 & 3)
+                Self(!self.0 & $all)
             }
         }
     };
@@ -114,12 +114,24 @@ macro_rules! directions {
 /// The directions a guest asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Interest(u8);
-directions!(Interest);
+directions!(Interest, 3);
 
-/// The directions a backend reports. A hint, never a promise; hang-up and error are `BOTH`.
+/// The directions a backend reports. A hint, never a promise; hang-up and error are `ENDED`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Ready(u8);
-directions!(Ready);
+directions!(Ready, 7);
+
+impl Ready {
+    /// The peer has ended its stream or the socket has failed: both directions, to be tried until
+    /// the end or the error shows. A read that fills less than its buffer proves nothing then,
+    /// because an edge-triggered loop does not tell of the end again.
+    pub const ENDED: Self = Self(7);
+
+    /// Tells whether the end or an error was reported.
+    pub const fn is_ended(self) -> bool {
+        self.0 & 4 != 0
+    }
+}
 
 impl From<Interest> for Ready {
     fn from(i: Interest) -> Self {
