@@ -10,7 +10,7 @@ use super::handler::App;
 use super::id::{ConnId, Reason};
 use super::{Handle, listen, pump};
 use crate::io::{Rx, Tx};
-use crate::proto::stack::Flow;
+use crate::proto::stack::{Farewell, Flow};
 use crate::{Error, Limits};
 
 /// What came of running user code.
@@ -125,7 +125,7 @@ fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
     match outcome {
         Outcome::Fine => {}
         Outcome::Broke(e) => broke(core, index, *e),
-        Outcome::Panicked => panicked(core, index),
+        Outcome::Panicked => panicked(core, index, &*h.0.net),
     }
     core.unpark();
     after(h, core, index);
@@ -150,9 +150,10 @@ fn see_end(core: &mut Core, index: u32) {
     if slot.state != State::Open || slot.flags.has(Flags::LISTENER) {
         return;
     }
-    match slot.stack.flow() {
+    match slot.stack.flow(slot.flags.has(Flags::EOF) && slot.tail() == 0) {
         Flow::Open => {}
-        Flow::Done { linger, why } => core.start_close(index, why, linger),
+        Flow::Done { linger } => core.start_close(index, slot.why, linger),
+        Flow::Lost => core.abort(index, Reason::Eof),
     }
 }
 
@@ -168,14 +169,9 @@ fn broke(core: &mut Core, index: u32, e: Error) {
 
 /// A handler that panics loses its connection, nothing else: it hears 500 or 1011 where its
 /// protocol can still say so.
-fn panicked(core: &mut Core, index: u32) {
+fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
     core.stats.panics += 1;
-    let Core { slots, pool, .. } = core;
-    let Some(slot) = slots.get_mut(index) else { return };
-    if slot.state != State::Open {
-        return;
-    }
-    slot.stack.farewell(&mut Tx::new(&mut slot.out, pool), pump::Farewell::Panic);
+    core.farewell(index, Farewell::Panic, net);
     core.start_close(index, Reason::Panic, true);
 }
 
@@ -281,9 +277,10 @@ fn drain(h: &Handle, index: u32) {
         h.sync(&mut core, index);
         return;
     }
-    let lingers = slot.flags.has(Flags::LINGER) && !slot.flags.has(Flags::EOF);
-    let shut = slot.sock.is_some_and(|sock| h.0.net.shutdown(sock).is_ok());
-    if !lingers || !shut {
+    let lingers = slot.flags.has(Flags::LINGER)
+        && !slot.flags.has(Flags::EOF)
+        && slot.sock.is_some_and(|sock| h.0.net.shutdown(sock).is_ok());
+    if !lingers {
         slot.state = State::Dead;
         drop(core);
         bury(h, index);
@@ -403,6 +400,19 @@ fn tell_closed_stream(h: &Handle, index: u32, stream: Stream, why: Reason) {
 fn tell_closed_stream(_h: &Handle, _index: u32, _stream: Stream, _why: Reason) {}
 
 impl Core {
+    /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
+    ///
+    /// [`Stack::farewell`]: crate::proto::stack::Stack::farewell
+    pub(crate) fn farewell(&mut self, index: u32, why: Farewell, net: &dyn Net) -> bool {
+        let Self { slots, pool, entropy, limits, now, .. } = self;
+        let Some(slot) = slots.get_mut(index).filter(|s| s.state == State::Open) else {
+            return true;
+        };
+        let mut random = || entropy.next(net);
+        let mut cx = crate::proto::Cx { now: *now, limits, random: &mut random };
+        slot.stack.farewell(&mut cx, &mut Tx::new(&mut slot.out, pool), why)
+    }
+
     /// What the one deadline of a slot means now.
     pub(crate) fn deadline_due(&mut self, index: u32, net: &dyn Net) {
         let now = self.now;
