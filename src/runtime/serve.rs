@@ -194,7 +194,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
                 slot.received += n as u64;
                 stats.received += n as u64;
                 // A short read has emptied the socket, unless its end was announced as well.
-                if n < size && !slot.ready.is_ended() {
+                if n < size && !slot.ready.is_hup() {
                     slot.ready = slot.ready & !Ready::READ;
                 }
             }
@@ -311,7 +311,7 @@ fn linger(h: &Handle, core: &mut Core, frame: &mut Frame, index: u32) {
     let over = match h.0.net.recv(sock, &mut frame.rx) {
         Ok(0) => true,
         Ok(n) => {
-            if n < size && !slot.ready.is_ended() {
+            if n < size && !slot.ready.is_hup() {
                 slot.ready = slot.ready & !Ready::READ;
             }
             core.extra(index).is_none_or(|extra| {
@@ -489,7 +489,7 @@ impl Handle {
         }
         let want = slot.want(limits);
         let unwanted = ready.bits() & slot.armed.bits() & !want.bits();
-        let ended = ready.is_ended() && want.is_none();
+        let ended = ready.is_hup() && want.is_none();
         if let Some(sock) = slot.sock
             && (unwanted != 0 || ended)
         {

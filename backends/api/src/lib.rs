@@ -41,6 +41,7 @@
 
 extern crate alloc;
 #[cfg(feature = "std")]
+#[cfg_attr(feature = "suite", macro_use)]
 extern crate std;
 
 mod time;

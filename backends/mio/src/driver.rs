@@ -66,6 +66,11 @@ impl MioDriver {
         Ok(Self { queue, list, alarm, waker, asked: false, nested: Cell::new(false) })
     }
 
+    fn register(&self, source: Source, token: Token, what: mio::Interest) -> io::Result<()> {
+        let fd = descriptor(source)?;
+        self.queue.registry().register(&mut SourceFd(&fd), name(token)?, what)
+    }
+
     /// Makes a new edge for whoever watches the queue. Writing to the waker fails only if its
     /// descriptor was closed behind our back, and then there is nothing left to tell.
     fn announce(&self) {
@@ -84,18 +89,21 @@ impl Backend for MioDriver {
 
     /// Registers both directions, whatever `want` says: the queue is edge-triggered.
     fn watch(&mut self, source: Source, token: Token, _want: Interest) -> io::Result<()> {
-        let fd = descriptor(source)?;
         let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        self.queue.registry().register(&mut SourceFd(&fd), name(token)?, both)
+        self.register(source, token, both)
     }
 
-    /// Reports again what is ready, which is what an edge-triggered queue can do about it; `NONE`
-    /// stops watching.
+    /// Watches `want` alone from now on, and reports again what of it is ready.
     fn rearm(&mut self, source: Source, token: Token, want: Interest) -> io::Result<()> {
         let fd = descriptor(source)?;
         // Not registered is where this starts from, not an error.
         let _ = self.queue.registry().deregister(&mut SourceFd(&fd));
-        if want.is_none() { Ok(()) } else { self.watch(source, token, want) }
+        match (want.is_read(), want.is_write()) {
+            (false, false) => Ok(()),
+            (true, false) => self.register(source, token, mio::Interest::READABLE),
+            (false, true) => self.register(source, token, mio::Interest::WRITABLE),
+            (true, true) => self.watch(source, token, want),
+        }
     }
 
     fn release(&mut self, _token: Token, sock: Sock, net: &Rc<dyn Net>) {
@@ -184,10 +192,12 @@ fn name(token: Token) -> io::Result<mio::Token> {
 /// Reads a report. Hang-up and error are both directions, so that the next call surfaces them.
 fn readiness(event: &mio::event::Event) -> Ready {
     if event.is_error() || event.is_write_closed() {
-        return Ready::BOTH;
+        return Ready::BOTH | Ready::HUP;
     }
     let mut ready = Ready::NONE;
-    if event.is_readable() || event.is_read_closed() {
+    if event.is_read_closed() {
+        ready |= Ready::READ | Ready::HUP;
+    } else if event.is_readable() {
         ready |= Ready::READ;
     }
     if event.is_writable() {
