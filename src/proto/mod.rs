@@ -5,6 +5,9 @@
 //!
 //! [`Tx`]: crate::io::Tx
 
+#[cfg(feature = "h1")]
+pub mod h1;
+
 use core::fmt;
 
 use lodger_backend::Micros;
