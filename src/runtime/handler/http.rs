@@ -4,7 +4,9 @@ use std::boxed::Box;
 use std::rc::Rc;
 use std::vec::Vec;
 
-use super::{common_cx, ws as _ws};
+use super::common_cx;
+#[cfg(feature = "ws")]
+use super::ws as websocket;
 use crate::Error;
 use crate::proto::h1::{self, Fields, Length};
 use crate::proto::stack::Stack;
@@ -39,7 +41,6 @@ pub trait Routes: 'static {
 pub struct Request<'a> {
     pub(crate) head: h1::Request<'a>,
     pub(crate) params: &'a [(&'a str, &'a str)],
-    pub(crate) pattern: Option<&'a Rc<str>>,
 }
 
 impl<'a> Request<'a> {
@@ -117,7 +118,7 @@ pub(crate) enum Outcome {
     Sent,
     Stream(Box<dyn Handler>),
     #[cfg(feature = "ws")]
-    Ws(Box<dyn _ws::Handler>, Rc<crate::proto::ws::Config>),
+    Ws(Box<dyn websocket::Handler>, Rc<crate::proto::ws::Config>),
 }
 
 impl core::fmt::Debug for Outcome {
@@ -150,6 +151,15 @@ impl<'t> Response<'t> {
     pub fn status(mut self, status: u16) -> Self {
         self.status = if (200..=999).contains(&status) { status } else { 500 };
         self
+    }
+
+    /// Notes which route it is, for the live page.
+    pub(crate) fn matched(&self, pattern: &Rc<str>) {
+        if let Some(slot) = self.h.core().named(self.id.conn)
+            && !slot.label.as_ref().is_some_and(|label| Rc::ptr_eq(label, pattern))
+        {
+            slot.label = Some(Rc::clone(pattern));
+        }
     }
 
     /// Adds a field. A name or value that RFC 9110, section 5 forbids, or a field that the engine
@@ -244,25 +254,34 @@ impl<'t> Response<'t> {
         (Answer(Outcome::Sent), later)
     }
 
+    /// Adds field lines that are the engine's own, in wire form.
+    #[cfg(all(feature = "server", feature = "ws"))]
+    pub(crate) fn fixed_fields(mut self, lines: &'static str) -> Self {
+        if !lines.is_empty() && self.fields.capacity() == 0 {
+            self.fields = self.h.core().pool.take();
+        }
+        self.fields.extend_from_slice(lines.as_bytes());
+        self
+    }
+
     /// Switches the connection to WebSocket with what the handshake agreed on.
-    #[cfg(feature = "ws")]
+    #[cfg(all(feature = "server", feature = "ws"))]
     pub(crate) fn websocket(
         mut self,
         accept: &crate::proto::ws::Accept<'_>,
         config: &Rc<crate::proto::ws::Config>,
-        handler: Box<dyn _ws::Handler>,
-    ) -> Result<Answer, (Self, Box<dyn _ws::Handler>)> {
-        let mut fields = core::mem::take(&mut self.fields);
-        if fields.capacity() == 0 {
-            fields = self.h.core().pool.take();
-        }
+        handler: Box<dyn websocket::Handler>,
+    ) -> Answer {
+        let mut fields = self.h.core().pool.take();
         accept.put_fields(&mut fields);
         let switched = self.h.exchange(self.id, |http, tx, _| http.switch(tx, &fields));
         self.h.core().pool.put(fields);
-        self.answered = true;
         match switched {
-            Ok(()) => Ok(Answer(Outcome::Ws(handler, Rc::clone(config)))),
-            Err(_) => Err((self, handler)),
+            Ok(()) => {
+                self.answered = true;
+                Answer(Outcome::Ws(handler, Rc::clone(config)))
+            }
+            Err(_) => self.error(400),
         }
     }
 
