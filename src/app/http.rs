@@ -153,10 +153,7 @@ impl Server {
     }
 
     /// Answers what no pattern matches by `f`, instead of 404.
-    pub fn fallback(
-        mut self,
-        f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static,
-    ) -> Self {
+    pub fn fallback(mut self, f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static) -> Self {
         self.fallback = Some(Box::new(f));
         self
     }
@@ -173,8 +170,9 @@ impl Server {
             return None;
         }
         if params > PARAMS || !pattern.starts_with('/') {
-            self.wrong =
-                Some(std::format!("the route {pattern}: begins with / and has {PARAMS} parameters"));
+            self.wrong = Some(std::format!(
+                "the route {pattern}: begins with / and has {PARAMS} parameters"
+            ));
             return None;
         }
         self.paths.push(Path {
@@ -241,7 +239,9 @@ impl Path {
         let route = self.find(method).or_else(|| self.find("GET").filter(|_| method == "HEAD"));
         match route {
             Some(route) => route(request, response),
-            None if method == "OPTIONS" => response.status(204).header("allow", &self.allow()).empty(),
+            None if method == "OPTIONS" => {
+                response.status(204).header("allow", &self.allow()).empty()
+            }
             None => response.header("allow", &self.allow()).error(405),
         }
     }

@@ -3,7 +3,8 @@
 use std::boxed::Box;
 use std::rc::Rc;
 
-use crate::proto::ws::{Config, Offer, accept};
+use crate::proto::ws::Config;
+use crate::proto::ws::handshake::{Offer, accept};
 use crate::runtime::handler::http::{Answer, Request, Response};
 use crate::runtime::handler::ws::Handler;
 

@@ -84,10 +84,8 @@ impl Handle {
             Ok(sock) => sock,
             Err((fd, error)) => return Err(Rejected { value: Some(fd), error }),
         };
-        self.adopt_sock(sock, service).ok_or_else(|| Rejected {
-            value: None,
-            error: io::ErrorKind::ConnectionRefused.into(),
-        })
+        self.adopt_sock(sock, service)
+            .ok_or_else(|| Rejected { value: None, error: io::ErrorKind::ConnectionRefused.into() })
     }
 
     /// Stops listening. Connections that it accepted live on.
@@ -269,10 +267,9 @@ impl Core {
     fn listener_at(&self, index: u32) -> Option<(ConnId, Service)> {
         let slot = self.slots.get(index).filter(|slot| slot.state == State::Open)?;
         match &slot.app {
-            App::Listener(listener) => Some((
-                ConnId { index, generation: slot.generation },
-                listener.service.clone(),
-            )),
+            App::Listener(listener) => {
+                Some((ConnId { index, generation: slot.generation }, listener.service.clone()))
+            }
             _ => None,
         }
     }

@@ -106,6 +106,18 @@ fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Ha
     }
 }
 
+/// Tells a handler that was given but never put into place that it is over.
+#[cfg(feature = "h1")]
+pub(crate) fn close_late(h: &Handle, id: ConnId, why: super::id::Reason) {
+    let late = h.core().named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stream.take());
+    if let Some(mut late) = late {
+        h.guarded(|h| {
+            late.closed(&mut super::handler::http::Cx::current(h, id), why);
+            drop(late);
+        });
+    }
+}
+
 #[cfg(feature = "h1")]
 mod http {
     use std::rc::Rc;
@@ -139,13 +151,7 @@ mod http {
         end_exchange(h, id, app);
     }
 
-    fn request(
-        h: &Handle,
-        id: ConnId,
-        head: h1::Request<'_>,
-        routes: &dyn Routes,
-        app: &mut App,
-    ) {
+    fn request(h: &Handle, id: ConnId, head: h1::Request<'_>, routes: &dyn Routes, app: &mut App) {
         let seq = {
             let mut core = h.core();
             core.stats.requests += 1;

@@ -268,7 +268,7 @@ impl<'t> Response<'t> {
     #[cfg(all(feature = "server", feature = "ws"))]
     pub(crate) fn websocket(
         mut self,
-        accept: &crate::proto::ws::Accept<'_>,
+        accept: &crate::proto::ws::handshake::Accept<'_>,
         config: &Rc<crate::proto::ws::Config>,
         handler: Box<dyn websocket::Handler>,
     ) -> Answer {
@@ -549,7 +549,11 @@ impl Handle {
         self.exchange(id, |http, tx, date| {
             let length = Length::Known(body.len() as u64);
             let date = Some(date);
-            http.respond_whole(tx, &h1::Response { status, fields, length, date, close: false }, body)
+            http.respond_whole(
+                tx,
+                &h1::Response { status, fields, length, date, close: false },
+                body,
+            )
         })
     }
 

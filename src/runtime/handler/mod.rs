@@ -113,7 +113,7 @@ impl Service {
     }
 
     /// Makes the two ends of a fresh connection; `None` if its handler was refused. Runs user code.
-    pub(crate) fn make(&self, h: &Handle, accepted: &raw::Accepted) -> Option<(Stack, App)> {
+    pub(crate) fn make(&self, h: &Handle, accepted: &raw::Accepted<'_>) -> Option<(Stack, App)> {
         match &self.0 {
             Kind::Raw(factory) => Some((Stack::default(), App::Raw(factory(h, accepted)?))),
             #[cfg(feature = "h1")]

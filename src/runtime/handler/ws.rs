@@ -1,10 +1,10 @@
 //! WebSocket handlers: the same over every transport.
 
+use crate::Error;
 use crate::proto::stack::Stack;
 use crate::proto::ws::{Kind, Message};
 use crate::runtime::Handle;
-use crate::runtime::id::{ConnId, Gone, Reason, SendError};
-use crate::{ConnId as Id, Error};
+use crate::runtime::id::{ConnId, Reason, SendError};
 
 use super::common_cx;
 
@@ -58,7 +58,7 @@ pub trait Handler: 'static {
 #[derive(Debug)]
 pub struct Cx<'t> {
     h: &'t Handle,
-    id: Id,
+    id: ConnId,
 }
 
 impl<'t> Cx<'t> {
