@@ -9,6 +9,8 @@ mod error;
 pub mod io;
 mod limits;
 pub mod proto;
+#[cfg(feature = "std")]
+pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};

@@ -206,6 +206,7 @@ impl<T: Copy> Sched<T> {
 
     /// Gives when the next entry fires, slack included. Exact: a turn at that time pops at least
     /// one entry, unless it is cancelled or moved before.
+    #[expect(clippy::should_implement_trait, reason = "asks and takes nothing: no iterator")]
     pub fn next(&mut self) -> Option<Micros> {
         self.first().map(|node| node.at)
     }
