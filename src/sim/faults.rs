@@ -1,5 +1,7 @@
 //! What may go wrong, how often, and how often it did.
 
+use core::ops::AddAssign;
+
 /// How often each fault is injected. Probabilities are per mille of the occasions named; times
 /// are upper bounds in microseconds. Start from [`none`](Self::none) or [`all`](Self::all), change
 /// fields.
@@ -123,6 +125,12 @@ macro_rules! injected {
             /// Gives each fault's name and count.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
+        impl AddAssign for Injected {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
             }
         }
     };
