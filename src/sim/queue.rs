@@ -7,6 +7,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use lodger_backend::{Event, Interest, Micros, Ready, Token, Trigger};
 
+use super::stream::Readiness;
+
 /// A watched socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
@@ -18,15 +20,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Gives what is to be reported of a socket with this readiness. Hang-up is both directions,
-    /// whichever was asked for; but asking for none silences it.
-    pub(super) fn report(&self, (ready, hangup): (Ready, bool)) -> Option<Event> {
-        let wanted = Ready::from(self.want);
-        let ready = match (wanted.is_none(), hangup) {
-            (true, _) => Ready::NONE,
-            (false, true) => Ready::BOTH,
-            (false, false) => ready & wanted,
-        };
+    /// Gives what is to be reported of a socket. A hang-up is told whichever direction was asked
+    /// for, but asking for none silences it; the end of the input is told with the input.
+    pub(super) fn report(&self, found: Readiness) -> Option<Event> {
+        let mut wanted = Ready::from(self.want);
+        if wanted.is_none() {
+            return None;
+        }
+        if wanted.is_read() {
+            wanted |= Ready::HUP;
+        }
+        let ready = if found.hangup { found.ready } else { found.ready & wanted };
         (!ready.is_none()).then_some(Event { token: self.token, ready })
     }
 }
@@ -120,7 +124,7 @@ impl Queue {
     pub(super) fn next(
         &mut self,
         round: &mut Round,
-        readiness: impl Fn(u64) -> (Ready, bool),
+        readiness: impl Fn(u64) -> Readiness,
     ) -> Option<Event> {
         if self.trigger == Trigger::Edge {
             return self.next_edge(readiness);
@@ -132,7 +136,7 @@ impl Queue {
         Some(event)
     }
 
-    fn next_edge(&mut self, readiness: impl Fn(u64) -> (Ready, bool)) -> Option<Event> {
+    fn next_edge(&mut self, readiness: impl Fn(u64) -> Readiness) -> Option<Event> {
         loop {
             let sock = self.edges.pop_front()?;
             let Some(watch) = self.watches.get_mut(&sock) else { continue };
@@ -146,7 +150,7 @@ impl Queue {
     fn next_level(
         &mut self,
         round: &mut Round,
-        readiness: impl Fn(u64) -> (Ready, bool),
+        readiness: impl Fn(u64) -> Readiness,
     ) -> Option<Event> {
         let begin = *round.begin.get_or_insert(self.cursor);
         if !round.wrapped {
@@ -161,12 +165,7 @@ impl Queue {
     }
 
     /// Finds the first socket in `from..=to` that is to be reported.
-    fn find(
-        &mut self,
-        from: u64,
-        to: u64,
-        readiness: &impl Fn(u64) -> (Ready, bool),
-    ) -> Option<Event> {
+    fn find(&mut self, from: u64, to: u64, readiness: &impl Fn(u64) -> Readiness) -> Option<Event> {
         if from > to {
             return None;
         }
@@ -178,7 +177,7 @@ impl Queue {
     }
 
     /// Tells whether a poll would report anything.
-    pub(super) fn is_ready(&self, readiness: impl Fn(u64) -> (Ready, bool)) -> bool {
+    pub(super) fn is_ready(&self, readiness: impl Fn(u64) -> Readiness) -> bool {
         self.watches.iter().any(|(sock, watch)| {
             (self.trigger != Trigger::Edge || watch.changed)
                 && watch.report(readiness(*sock)).is_some()
@@ -188,7 +187,7 @@ impl Queue {
     /// Reports the `n`th watched socket in all directions asked for, ready or not.
     pub(super) fn lie(&mut self, n: usize) -> Option<Event> {
         let (sock, watch) = self.watches.iter().nth(n)?;
-        let (sock, event) = (*sock, watch.report((Ready::BOTH, false))?);
+        let (sock, event) = (*sock, watch.report(Readiness { ready: Ready::BOTH, hangup: false })?);
         if self.trigger == Trigger::Oneshot {
             self.disarm(sock);
         }

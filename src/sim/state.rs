@@ -11,7 +11,7 @@ use lodger_backend::{Addr, Micros, Ready};
 
 use super::faults::{Faults, Injected, Rng};
 use super::queue::Queue;
-use super::stream::{Phase, Stream};
+use super::stream::{Phase, Readiness, Stream};
 use super::trace::Trace;
 
 /// A listening socket.
@@ -330,12 +330,14 @@ impl State {
         }
     }
 
-    /// Gives what is ready on a socket, and whether it hangs up.
-    pub(super) fn readiness(&self, sock: u64) -> (Ready, bool) {
+    /// Gives what is ready on a socket.
+    pub(super) fn readiness(&self, sock: u64) -> Readiness {
         match self.sockets.get(&sock).map(|socket| &socket.kind) {
             Some(Kind::Stream(stream)) => stream.readiness(self.room(stream.peer)),
-            Some(Kind::Listener(l)) if !l.backlog.is_empty() => (Ready::READ, false),
-            Some(Kind::Listener(_)) | None => (Ready::NONE, false),
+            Some(Kind::Listener(l)) if !l.backlog.is_empty() => {
+                Readiness { ready: Ready::READ, hangup: false }
+            }
+            Some(Kind::Listener(_)) | None => Readiness::default(),
         }
     }
 

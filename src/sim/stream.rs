@@ -19,6 +19,14 @@ pub(super) enum Phase {
     Dead,
 }
 
+/// What a poll finds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Readiness {
+    pub(super) ready: Ready,
+    /// Both directions are over, or there is an error: told whatever was asked for.
+    pub(super) hangup: bool,
+}
+
 /// One end of a connection.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -78,22 +86,23 @@ impl Stream {
         }
     }
 
-    /// Gives what is ready, and whether it hangs up; `room` is the other end's.
-    pub(super) fn readiness(&self, room: usize) -> (Ready, bool) {
-        match self.phase {
-            Phase::Connecting => (Ready::NONE, false),
-            Phase::Dead => (Ready::BOTH, true),
-            Phase::Open => {
-                let mut ready = Ready::NONE;
-                if self.ended || !self.input.is_empty() {
-                    ready |= Ready::READ;
-                }
-                if self.finished || room > 0 {
-                    ready |= Ready::WRITE;
-                }
-                (ready, self.ended && self.finished)
-            }
+    /// Gives what is ready, as a kernel's poll does; `room` is the other end's.
+    pub(super) fn readiness(&self, room: usize) -> Readiness {
+        let mut ready = Ready::NONE;
+        if self.phase == Phase::Connecting {
+            return Readiness { ready, hangup: false };
         }
+        let dead = self.phase == Phase::Dead;
+        if self.ended || dead {
+            ready |= Ready::READ | Ready::HUP;
+        }
+        if !self.input.is_empty() {
+            ready |= Ready::READ;
+        }
+        if self.finished || room > 0 || dead {
+            ready |= Ready::WRITE;
+        }
+        Readiness { ready, hangup: dead || (self.ended && self.finished) }
     }
 
     /// Takes what `recv` and `send` must say before they do anything.

@@ -40,15 +40,25 @@ struct Guest {
     listener: u64,
     retry: Option<Micros>,
     serve: Serve,
+    /// Takes every short read for "nothing is left", also one that the end has come with.
+    hasty: bool,
 }
 
 impl Guest {
     fn new(world: &super::World, trigger: Trigger, serve: Serve) -> Self {
         let (driver, net) = (world.driver_with(trigger), world.net());
         let listener = net.listen(&addr()).unwrap();
-        let watched = BTreeMap::new();
-        let mut guest =
-            Self { driver, net, trigger, watched, next: 0, listener: 0, retry: None, serve };
+        let mut guest = Self {
+            driver,
+            net,
+            trigger,
+            watched: BTreeMap::new(),
+            next: 0,
+            listener: 0,
+            retry: None,
+            serve,
+            hasty: false,
+        };
         guest.listener = guest.watch(listener);
         guest
     }
@@ -122,7 +132,8 @@ impl Guest {
     fn arm(&mut self, token: u64, always: bool) {
         let Some(w) = self.watched.get_mut(&token) else { return };
         let need = w.want & !Interest::from_bits(w.ready.bits());
-        if self.trigger == Trigger::Edge || !(always || !(need & !w.armed).is_none()) {
+        let silent = !always && (need & !w.armed).is_none();
+        if self.trigger == Trigger::Edge || silent {
             return;
         }
         w.armed = if self.trigger == Trigger::Level { w.want } else { w.armed | need };
@@ -151,7 +162,7 @@ impl Guest {
 
     fn work(&mut self, token: u64) {
         let w = self.watched.get_mut(&token).unwrap();
-        if w.serve(&self.net, &mut self.serve).is_err() {
+        if w.serve(&self.net, &mut self.serve, self.hasty).is_err() {
             let gone = self.watched.remove(&token).unwrap();
             return self.driver.release(Token::from_bits(token), gone.sock, &self.net);
         }
@@ -161,9 +172,14 @@ impl Guest {
 
 impl Watched {
     /// Reads, serves and writes until one of them has to wait.
-    fn serve(&mut self, net: &Rc<dyn Net>, serve: &mut Serve) -> io::Result<()> {
+    fn serve(&mut self, net: &Rc<dyn Net>, serve: &mut Serve, hasty: bool) -> io::Result<()> {
+        let mut buf = [0; 4096];
         while self.ready.is_read() && self.reads() {
-            self.read(net, serve)?;
+            let n = self.read(net, &mut buf)?;
+            serve(self.sock, &buf[..n], &mut self.out);
+            if n < buf.len() && (hasty || !self.ready.is_hup()) {
+                self.ready = self.ready & !Ready::READ;
+            }
             self.write(net)?;
         }
         self.write(net)?;
@@ -179,18 +195,18 @@ impl Watched {
         !self.ended && self.out.len() < 16 << 10
     }
 
-    fn read(&mut self, net: &Rc<dyn Net>, serve: &mut Serve) -> io::Result<()> {
-        let mut buf = [0; 4096];
-        match net.recv(self.sock, &mut buf) {
-            Ok(0) => self.ended = true,
-            // A short read is not taken for "empty": the end may have come with it.
-            Ok(n) => serve(self.sock, &buf[..n], &mut self.out),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                self.ready = self.ready & Ready::WRITE
+    fn read(&mut self, net: &Rc<dyn Net>, buf: &mut [u8]) -> io::Result<usize> {
+        match net.recv(self.sock, buf) {
+            Ok(n) => {
+                self.ended = n == 0;
+                Ok(n)
             }
-            Err(e) => return Err(e),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.ready = self.ready & !Ready::READ;
+                Ok(0)
+            }
+            Err(e) => Err(e),
         }
-        Ok(())
     }
 
     fn write(&mut self, net: &Rc<dyn Net>) -> io::Result<()> {
@@ -198,7 +214,7 @@ impl Watched {
             match net.send(self.sock, &[io::IoSlice::new(&self.out)]) {
                 Ok(n) => drop(self.out.drain(..n)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.ready = self.ready & Ready::READ;
+                    self.ready = self.ready & !Ready::WRITE;
                 }
                 Err(e) => return Err(e),
             }

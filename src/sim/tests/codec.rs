@@ -1,4 +1,5 @@
-//! The simulation finds what it is for: a codec whose state depends on how its input was cut.
+//! The simulation finds what it is for: a codec whose state depends on how its input was cut, and
+//! a guest that loses the end of a stream.
 
 use super::super::{Faults, World};
 use super::*;
@@ -13,7 +14,7 @@ fn lines(planted: bool) -> Serve {
             let before =
                 if planted { i.checked_sub(1).map(|i| bytes[i]) } else { line.last().copied() };
             if *byte == b'\n' && before == Some(b'\r') {
-                out.push(b'a' + line.len() as u8 - 1);
+                out.push(b'a' + u8::try_from(line.len() - 1).unwrap());
                 line.clear();
             } else {
                 line.push(*byte);
@@ -46,4 +47,27 @@ fn a_whole_input_hides_the_fault_and_cut_input_finds_it() {
         assert!((0..50).all(|seed| is_right(seed, faults, false)));
     }
     assert!((0..50).all(|seed| is_right(seed, Faults::lossless(), false)));
+}
+
+/// Tells whether the guest hears the end of a stream that ends with its last bytes.
+fn hears_the_end(seed: u64, hasty: bool) -> bool {
+    let world = World::with(seed, Faults { delay: 1_000, ..Faults::none() });
+    let mut guest = Guest::echo(&world, Trigger::Edge);
+    guest.hasty = hasty;
+    let wire = world.connect(&addr()).unwrap();
+
+    wire.write(b"last words");
+    wire.close();
+    world.advance(Duration::from_micros(500));
+    run(&world, &mut guest);
+
+    wire.read() == b"last words" && wire.is_eof()
+}
+
+#[test]
+fn the_end_is_lost_by_a_guest_that_takes_every_short_read_for_empty() {
+    let found = (0..50).filter(|seed| !hears_the_end(*seed, true)).count();
+
+    assert!(found >= 5, "{found} of 50");
+    assert!((0..50).all(|seed| hears_the_end(seed, false)));
 }

@@ -71,11 +71,21 @@ fn an_end_that_comes_with_the_last_bytes_has_no_report_of_its_own() {
     let mut p = pair(Trigger::Edge, Interest::BOTH);
     p.wire.write(b"last");
     p.wire.close();
-    assert_eq!(p.poll(), [Ready::BOTH]);
+    assert_eq!(p.poll(), [Ready::BOTH | Ready::HUP]);
 
     assert_eq!(p.recv(100).unwrap(), b"last");
 
     assert_eq!((p.poll(), p.recv(100).unwrap()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn an_end_alone_is_told_to_readers_only() {
+    let mut p = pair(Trigger::Level, Interest::WRITE);
+    p.wire.close();
+
+    assert_eq!(p.poll(), [Ready::WRITE]);
+    p.rearm(Interest::READ);
+    assert_eq!(p.poll(), [Ready::READ | Ready::HUP]);
 }
 
 #[test]
@@ -112,7 +122,7 @@ fn hang_up_is_both_directions_and_none_silences_it() {
 
     p.wire.reset();
 
-    assert_eq!(p.poll(), [Ready::BOTH]);
+    assert_eq!(p.poll(), [Ready::BOTH | Ready::HUP]);
     p.rearm(Interest::NONE);
     assert_eq!(p.poll(), []);
 }
@@ -215,7 +225,7 @@ fn a_connect_to_nobody_is_refused_by_readiness() {
     let mut events = Vec::new();
     driver.poll(None, &mut events).unwrap();
 
-    assert_eq!(events, [Event { token: T, ready: Ready::BOTH }]);
+    assert_eq!(events, [Event { token: T, ready: Ready::BOTH | Ready::HUP }]);
     let error = net.take_error(sock).unwrap().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     assert!(net.take_error(sock).unwrap().is_none());
