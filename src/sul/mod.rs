@@ -117,7 +117,8 @@ impl<T: Copy> Sched<T> {
         }
     }
 
-    /// Makes an entry, not armed. Allocates once in 256 entries, and when the heap doubles.
+    /// Makes an entry, not armed. Allocates a page of 8 KiB and one of 6 KiB for every 256
+    /// entries; what is there is never copied.
     ///
     /// With 2^32 - 1 entries in the table the handle given is stale from the start.
     pub fn add(&mut self, what: T) -> Handle {
