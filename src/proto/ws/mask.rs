@@ -36,7 +36,7 @@ mod tests {
     }
 
     fn sample(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+        (0..=250).cycle().step_by(31).take(len).collect()
     }
 
     /// RFC 6455, 5.7: a masked "Hello".

@@ -14,16 +14,11 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// A client's frame.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
+    let len = (payload.len() as u64).to_be_bytes();
     match payload.len() {
-        len @ ..=125 => frame.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend((len as u64).to_be_bytes());
-        }
+        ..=125 => frame.push(0x80 | len[7]),
+        126..=0xffff => frame.extend([&[0x80 | 126], &len[6..]].concat()),
+        _ => frame.extend([&[0x80 | 127], &len[..]].concat()),
     }
     frame.extend(KEY);
     let at = frame.len();
@@ -430,8 +425,9 @@ proptest! {
             if role == 0 {
                 data.extend(masked(*first, payload));
             } else {
-                data.extend([*first, payload.len().min(125) as u8]);
-                data.extend(&payload[..payload.len().min(125)]);
+                let payload = &payload[..payload.len().min(125)];
+                data.extend([*first, u8::try_from(payload.len()).unwrap()]);
+                data.extend(payload);
             }
         }
         data.extend(noise);
