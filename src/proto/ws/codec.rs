@@ -142,33 +142,17 @@ impl Ws {
             rx.take(rx.len());
             return Ok(None);
         }
+        if rx.is_empty() {
+            return self.starved(rx);
+        }
         if rx.consumed() == 0 {
             self.flags.set(Flags::BLOCKED, tx.queued() > cx.limits.io.queue_low);
         }
-        if !rx.is_empty() {
-            self.heard(cx.now);
+        self.heard(cx.now);
+        if let Some((kind, data)) = self.short_message(rx) {
+            return self.whole(cx, kind, data, tx);
         }
-        loop {
-            let event = if self.left > 0 && !rx.is_empty() {
-                self.payload(cx, rx, tx)?
-            } else {
-                let head = match frame::parse(rx.peek(), self.role) {
-                    Ok(Some(head)) => head,
-                    Ok(None) => return self.starved(rx),
-                    Err(rule) => return Err(self.fail(cx, tx, close::PROTOCOL_ERROR, rule)),
-                };
-                if !head.op.is_control() {
-                    self.data(cx, &head, rx, tx)?
-                } else if head.is_whole_in(rx.len()) {
-                    self.control(cx, &head, rx, tx)?
-                } else {
-                    return self.starved(rx);
-                }
-            };
-            if event.is_some() {
-                return Ok(event);
-            }
-        }
+        self.next_event(cx, rx, tx)
     }
 
     /// Sends a whole message in one frame.
@@ -338,6 +322,61 @@ impl Ws {
         }
     }
 
+    /// Takes a message that is one short frame and all there, as nearly all are. Everything else,
+    /// broken rules included, is left to [`next_event`](Self::next_event).
+    #[inline]
+    fn short_message<'a>(&mut self, rx: &mut Rx<'a>) -> Option<(Kind, &'a mut [u8])> {
+        if self.incoming.is_some() || self.close_sent() {
+            return None;
+        }
+        let &[first, second, ref rest @ ..] = rx.peek() else { return None };
+        let kind = match first {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
+            _ => return None,
+        };
+        let (len, key) = match self.role {
+            Role::Server => (second ^ 0x80, rest.first_chunk().copied()?),
+            Role::Client => (second, [0; 4]),
+        };
+        let (size, len) = (if self.role == Role::Server { 6 } else { 2 }, usize::from(len));
+        let most = self.config.max_frame().min(self.config.max_message());
+        if len > CONTROL_MAX || size + len > rx.len() || len as u64 > most {
+            return None;
+        }
+        rx.take(size);
+        let data = rx.take(len);
+        if self.role == Role::Server {
+            mask::apply(data, key);
+        }
+        Some((kind, data))
+    }
+
+    /// Takes frames until one is an event.
+    fn next_event<'a>(&mut self, cx: &mut Cx<'_>, rx: &mut Rx<'a>, tx: &mut Tx<'_>) -> Polled<'a> {
+        loop {
+            let event = if self.left > 0 && !rx.is_empty() {
+                self.payload(cx, rx, tx)?
+            } else {
+                let head = match frame::parse(rx.peek(), self.role) {
+                    Ok(Some(head)) => head,
+                    Ok(None) => return self.starved(rx),
+                    Err(rule) => return Err(self.fail(cx, tx, close::PROTOCOL_ERROR, rule)),
+                };
+                if !head.op.is_control() {
+                    self.data(cx, &head, rx, tx)?
+                } else if head.is_whole_in(rx.len()) {
+                    self.control(cx, &head, rx, tx)?
+                } else {
+                    return self.starved(rx);
+                }
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
     /// Ends a poll that needs more bytes, of which none may come.
     fn starved<'a>(&mut self, rx: &Rx<'a>) -> Polled<'a> {
         if rx.eof() {
@@ -358,7 +397,11 @@ impl Ws {
         rx.take(head.size);
         let whole = head.fin && self.fragments == 1 && head.len <= rx.len() as u64;
         if whole && !self.close_sent() {
-            return self.whole(cx, kind, rx, tx);
+            let data = rx.take(self.take_len(rx));
+            self.left = 0;
+            self.incoming = None;
+            self.unmask(data);
+            return self.whole(cx, kind, data, tx);
         }
         if head.len == 0 && !head.fin {
             self.spend_glitch(cx, tx)?;
@@ -404,19 +447,15 @@ impl Ws {
         kind
     }
 
-    /// Takes a message that is one frame and all there.
+    /// Hands on a message that is whole.
     #[inline]
     fn whole<'a>(
         &mut self,
         cx: &mut Cx<'_>,
         kind: Kind,
-        rx: &mut Rx<'a>,
+        data: &'a mut [u8],
         tx: &mut Tx<'_>,
     ) -> Polled<'a> {
-        let data = rx.take(self.take_len(rx));
-        self.left = 0;
-        self.incoming = None;
-        self.unmask(data);
         if kind == Kind::Binary {
             return Ok(Some(Event::Binary(data)));
         }
