@@ -241,12 +241,24 @@ fn limits_are_inclusive() {
 fn a_route_may_allow_many_fragments() {
     let config = Config::default().frame(16 << 20).message(16 << 20).fragments(65_536);
     let mut stream = masked(0x02, &[1; 256]);
-    stream.extend(masked(0x00, &[1; 256]).repeat(65_534));
-    stream.extend(masked(0x80, &[1; 256]));
+    stream.extend(masked(0x00, &[1; 256]).repeat(65_535));
+    stream.extend(masked(0x80, b""));
 
     let rig = fed(Rig::new(Role::Server, config), &[&stream]);
 
     assert_eq!((rig.error, rig.log), (None, vec![binary(&[1; 16 << 20])]));
+}
+
+/// The limits hold on the short way too, which whole short messages take.
+#[test]
+fn a_short_message_is_held_to_its_limits() {
+    for config in [Config::default().frame(4), Config::default().message(4)] {
+        let rig =
+            fed(Rig::new(Role::Server, config), &[&masked(0x82, b"1234"), &masked(0x82, b"12345")]);
+
+        assert_eq!(rig.log, [binary(b"1234")]);
+        assert_eq!(rig.error.unwrap().wire(), Wire::Ws(1009));
+    }
 }
 
 /// RFC 6455, 7.4.1: refused by its header, before the payload comes.
@@ -670,6 +682,35 @@ fn a_peer_that_does_not_read_gets_one_pong() {
     rig.call(|ws, cx, tx| ws.flush(cx, tx));
     assert_eq!(rig.sent(), [0x8a, 1, 9]);
     rig.call(|ws, cx, tx| ws.flush(cx, tx));
+    assert!(rig.out.is_empty());
+}
+
+/// Once a later Ping was answered, an earlier one is not.
+#[test]
+fn an_older_ping_is_forgotten() {
+    let mut rig = server();
+    let much = vec![0; rig.limits.io.queue_low + 1];
+    rig.call(|ws, cx, tx| ws.send(cx, tx, Message::Binary(&much))).unwrap();
+    rig.feed(&masked(0x89, b"1"));
+    rig.sent();
+
+    rig.feed(&masked(0x89, b"2"));
+    rig.call(|ws, cx, tx| ws.flush(cx, tx));
+
+    assert_eq!(rig.sent(), b"\x8a\x012");
+}
+
+#[test]
+fn nothing_is_owed_after_a_close() {
+    let mut rig = server();
+    let much = vec![0; rig.limits.io.queue_low + 1];
+    rig.call(|ws, cx, tx| ws.send(cx, tx, Message::Binary(&much))).unwrap();
+    rig.feed(&masked(0x89, b"1"));
+    rig.feed(&masked(0x88, b""));
+    rig.sent();
+
+    rig.call(|ws, cx, tx| ws.flush(cx, tx));
+
     assert!(rig.out.is_empty());
 }
 
