@@ -439,6 +439,7 @@ impl Core {
         match net.send(sock, &[std::io::IoSlice::new(slot.out.bytes())]) {
             Ok(n) => {
                 slot.sent += n as u64;
+                self.stats.sent += n as u64;
                 slot.out.advance(n, &mut self.pool);
                 slot.since = self.now;
                 if n < queued {

@@ -109,7 +109,11 @@ impl Handle {
             }
             Left::More
         });
-        self.0.sinks.borrow_mut().push(Some(sink));
+        if self.0.wake.dead.load(Ordering::Acquire) {
+            drop(sink);
+        } else {
+            self.0.sinks.borrow_mut().push(Some(sink));
+        }
         Remote { queue, wake: Arc::clone(&self.0.wake) }
     }
 
@@ -132,7 +136,7 @@ impl Handle {
             let sink = self.0.sinks.borrow_mut().get_mut(i).and_then(Option::take);
             let Some(mut sink) = sink else { continue };
             match sink(self) {
-                Left::Unused => drop(sink),
+                Left::Unused => _ = self.guarded(|_| drop(sink)),
                 left => {
                     more |= matches!(left, Left::More);
                     if let Some(place) = self.0.sinks.borrow_mut().get_mut(i) {
@@ -142,14 +146,13 @@ impl Handle {
             }
         }
         if more {
+            // The end of the turn sees it and asks for the next.
             self.0.wake.flag.store(true, Ordering::Release);
-            self.ask(&mut self.core());
+        }
+        // In the outermost turn no sink is out of its place: what is empty was unused.
+        if self.core().depth == 1 {
+            self.0.sinks.borrow_mut().retain(Option::is_some);
         }
         true
-    }
-
-    /// Makes room for the sinks of `Remote`s that are gone. Only where none runs.
-    pub(crate) fn sweep_sinks(&self) {
-        self.0.sinks.borrow_mut().retain(Option::is_some);
     }
 }
