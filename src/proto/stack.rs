@@ -128,6 +128,15 @@ impl Stack {
         }
     }
 
+    /// Whether an answer is still to be completed.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        match self {
+            #[cfg(feature = "h1")]
+            Self::H1(http) => http.awaits_answer(),
+            _ => false,
+        }
+    }
+
     /// Whether the connection goes on. `ended`: the peer sends nothing more, and nothing of it is
     /// left over.
     pub(crate) fn flow(&self, ended: bool) -> Flow {

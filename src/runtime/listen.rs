@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use lodger_backend::{Addr, Interest, Ready, Sock, Token};
 
 use super::Handle;
-use super::core::{Core, Flags, State};
+use super::core::{Core, Flags, Life, State};
 use super::handler::{App, Serve, Service, raw};
 use super::id::{ConnId, Gone, ListenerId, Reason, Rejected};
 use crate::proto::stack::Stack;
@@ -35,8 +35,9 @@ impl Handle {
     ///
     /// What is wrong with the address, the server or the system, with the server given back.
     pub fn listen<S: Serve>(&self, addr: &str, server: S) -> Result<ListenerId, Rejected<S>> {
-        let opened = server
-            .check()
+        let opened = self
+            .alive()
+            .and_then(|()| server.check())
             .and_then(|()| Addr::parse(addr))
             .and_then(|addr| self.0.net.listen(&addr));
         match opened {
@@ -57,7 +58,7 @@ impl Handle {
         fd: OwnedFd,
         server: S,
     ) -> Result<ListenerId, Rejected<(Option<OwnedFd>, S)>> {
-        if let Err(error) = server.check() {
+        if let Err(error) = self.alive().and_then(|()| server.check()) {
             return Err(Rejected { value: (Some(fd), server), error });
         }
         match self.0.net.adopt(fd) {
@@ -80,6 +81,9 @@ impl Handle {
         fd: OwnedFd,
         service: &Service,
     ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
+        if let Err(error) = self.alive() {
+            return Err(Rejected { value: Some(fd), error });
+        }
         let sock = match self.0.net.adopt(fd) {
             Ok(sock) => sock,
             Err((fd, error)) => return Err(Rejected { value: Some(fd), error }),
@@ -114,6 +118,14 @@ impl Handle {
     pub fn peer_addr(&self, id: ConnId) -> Option<Addr> {
         let sock = self.core().named(id)?.sock?;
         self.0.net.peer_addr(sock).ok()
+    }
+
+    /// Says that there is nobody who could serve, after the end.
+    fn alive(&self) -> io::Result<()> {
+        if self.core().life == Life::Dead {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the runtime has ended"));
+        }
+        Ok(())
     }
 
     fn add_listener<S: Serve>(&self, sock: Sock, server: S) -> Result<ListenerId, Rejected<S>> {
@@ -207,6 +219,10 @@ pub(crate) fn accept(h: &Handle, index: u32) {
             let mut core = h.core();
             // It may have been removed by the callback of the connection before.
             let Some(sock) = core.open(id).and_then(|slot| slot.sock) else { return };
+            if core.life != Life::On {
+                core.queue(index);
+                return;
+            }
             if core.connections >= core.limits.io.connections {
                 core.hold(index, true);
                 return;

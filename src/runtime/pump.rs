@@ -3,7 +3,7 @@
 use lodger_backend::Net;
 
 use super::Handle;
-use super::core::{Core, Flags, State};
+use super::core::{Core, Flags, Life, State};
 use super::handler::{App, raw};
 use super::id::ConnId;
 #[cfg(feature = "ws")]
@@ -55,10 +55,15 @@ fn poll<'s, 'a: 's>(
     rx: &mut Rx<'a>,
     scratch: &'s mut Scratch,
 ) -> Result<Option<Event<'s>>, Error> {
-    let Core { slots, pool, entropy, limits, now, .. } = core;
+    let Core { slots, pool, entropy, limits, now, life, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
     };
+    if *life != Life::On {
+        // Detached by the handler: the rest waits.
+        slot.flags.set(Flags::KICK);
+        return Ok(None);
+    }
     if slot.flags.has(Flags::PAUSED) {
         return Ok(None);
     }
@@ -71,28 +76,32 @@ fn poll<'s, 'a: 's>(
     slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))
 }
 
-/// Answers `want_write` once there is room.
-pub(crate) fn writable(h: &Handle, id: ConnId, app: &mut App) {
+/// Answers `want_write` once there is room. Returns whether the handler was told.
+pub(crate) fn writable(h: &Handle, id: ConnId, app: &mut App) -> bool {
     let room = {
         let mut core = h.core();
+        if core.life != Life::On {
+            return false;
+        }
         let Core { slots, pool, entropy, limits, now, .. } = &mut *core;
         let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
-            return;
+            return false;
         };
         if slot.out.len() > limits.io.queue_low {
-            return;
+            return false;
         }
         let net = &*h.0.net;
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
         slot.stack.drained(&mut cx, &mut Tx::new(&mut slot.out, pool));
         if !slot.flags.has(Flags::WANT) {
-            return;
+            return false;
         }
         slot.flags.clear(Flags::WANT);
         limits.io.queue_high.saturating_sub(slot.out.len())
     };
     app.writable(h, id, room);
+    true
 }
 
 fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Handler) {

@@ -75,16 +75,18 @@ fn run(h: &Handle, frame: &mut Frame, filled: &Filled, mut lent: Lent) {
     let mut rx = Rx::new(rx.get_mut(..filled.len).unwrap_or_default(), filled.eof);
     let ran = catch_unwind(AssertUnwindSafe(|| {
         pump::pump(h, lent.id, &mut rx, scratch, &mut lent.app)?;
-        pump::writable(h, lent.id, &mut lent.app);
-        Ok(())
+        Ok(pump::writable(h, lent.id, &mut lent.app))
     }));
-    let outcome = match ran {
-        Ok(Ok(())) => Outcome::Fine,
-        Ok(Err(e)) => Outcome::Broke(e),
-        Err(_) => Outcome::Panicked,
+    let (outcome, told) = match ran {
+        Ok(Ok(told)) => (Outcome::Fine, told),
+        Ok(Err(e)) => (Outcome::Broke(e), false),
+        Err(_) => (Outcome::Panicked, false),
     };
     let mut core = h.core();
     stash(&mut core, lent.id.index, rx.peek());
+    if told {
+        core.kick_if_moved(lent.id.index, &lent.app);
+    }
     finish(h, &mut core, lent, &outcome);
 }
 
@@ -98,7 +100,9 @@ pub(crate) fn with_handler(h: &Handle, index: u32, f: impl FnOnce(&Handle, ConnI
     let Some(mut lent) = lent else { return };
     let ran = catch_unwind(AssertUnwindSafe(|| f(h, lent.id, &mut lent.app)));
     let outcome = if ran.is_ok() { Outcome::Fine } else { Outcome::Panicked };
-    finish(h, &mut h.core(), lent, &outcome);
+    let mut core = h.core();
+    core.kick_if_moved(lent.id.index, &lent.app);
+    finish(h, &mut core, lent, &outcome);
 }
 
 /// Takes the handler out of its slot.
@@ -214,7 +218,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
         }
     }
     filled.eof = slot.flags.has(Flags::EOF);
-    (kicked.1 || reads).then_some(filled)
+    (kicked.1 || reads || filled.len > 0).then_some(filled)
 }
 
 /// Moves the tail into the buffer. Gives its length, and whether the slot is to be served even if
@@ -372,6 +376,18 @@ pub(crate) fn bury(h: &Handle, index: u32) {
 }
 
 impl Core {
+    /// After a callback that no input caused: it may have resumed its input or completed its
+    /// answer, and what waits behind that is not announced by anything.
+    fn kick_if_moved(&mut self, index: u32, app: &App) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if slot.flags.has(Flags::PAUSED) {
+            return;
+        }
+        if slot.tail() > 0 || app.is_streaming() && !slot.stack.awaits_answer() {
+            slot.flags.set(Flags::KICK);
+        }
+    }
+
     /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
     ///
     /// [`Stack::farewell`]: crate::proto::stack::Stack::farewell
@@ -443,8 +459,8 @@ impl Handle {
             return;
         }
         slot.armed = match trigger {
-            Trigger::Level => want,
-            Trigger::Edge | Trigger::Oneshot => {
+            Trigger::Level if !slot.flags.has(Flags::RUNNING) => want,
+            Trigger::Level | Trigger::Edge | Trigger::Oneshot => {
                 lodger_backend::Interest::from_bits(slot.armed.bits() | missing)
             }
         };
@@ -459,7 +475,11 @@ impl Handle {
             slot.armed = lodger_backend::Interest::NONE;
             return;
         }
-        let want = slot.want(limits);
+        let mut want = slot.want(limits);
+        if slot.flags.has(Flags::RUNNING) {
+            // What it can read waits for its handler; it is known, and need not be told again.
+            want = want & lodger_backend::Interest::WRITE;
+        }
         let unwanted = ready.bits() & slot.armed.bits() & !want.bits();
         let ended = ready.is_hup() && want.is_none();
         if let Some(sock) = slot.sock

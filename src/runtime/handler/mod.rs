@@ -51,6 +51,15 @@ impl core::fmt::Debug for App {
 }
 
 impl App {
+    /// Whether a handler hears the bodies of an exchange.
+    pub(crate) fn is_streaming(&self) -> bool {
+        match self {
+            #[cfg(feature = "h1")]
+            Self::Http { stream, .. } => stream.is_some(),
+            _ => false,
+        }
+    }
+
     /// Tells that output is wanted again: `room` bytes would be taken.
     pub(crate) fn writable(&mut self, h: &Handle, id: ConnId, room: usize) {
         match self {
