@@ -10,7 +10,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lodger::sim::{Faults, Injected, World};
-use lodger::{ConnId, Handle, Limits, Reason, Remote, Runtime, SendError, TimerId, http, raw, ws};
+use lodger::{
+    Budget, ConnId, Handle, Limits, Reason, Remote, Runtime, SendError, TimerId, http, raw, ws,
+};
 
 use crate::kit::{self, PLANTED, Rig, Rng, TRIGGERS};
 
@@ -46,7 +48,16 @@ pub(super) struct Chaos {
     pub(super) wrong: RefCell<Vec<String>>,
 }
 
+/// Fewer than the peers of a seed, so that accepting pauses.
+const CONNECTIONS: usize = 16;
+/// What the host does in a seed.
+const STEPS: usize = 300;
+
 impl Chaos {
+    pub(super) fn is_full(&self) -> bool {
+        self.rt.stats().open >= CONNECTIONS as u64
+    }
+
     pub(super) fn below(&self, n: usize) -> usize {
         self.rng.borrow_mut().below(n)
     }
@@ -241,7 +252,11 @@ impl Chaos {
                 this.rt.dispatch().unwrap();
             }
         };
-        if self.below(2) == 0 { self.rt.modal(run) } else { run() }
+        if self.below(2) == 0 {
+            self.rt.modal(run)
+        } else {
+            run()
+        }
         self.depth.set(self.depth.get() - 1);
     }
 
@@ -443,10 +458,10 @@ impl Download {
         if n > 0 && cx.write(&self.waiting[..n]).is_ok() {
             self.waiting.drain(..n);
         }
-        if self.ended && self.waiting.is_empty() {
-            let _ = cx.finish();
-        } else {
+        if !self.waiting.is_empty() {
             cx.want_write();
+        } else if self.ended {
+            let _ = cx.finish();
         }
     }
 }
@@ -548,7 +563,7 @@ fn begin(seed: u64) -> Rc<Chaos> {
     let mut limits = Limits::default();
     limits.io.queue_high = 40_000;
     limits.io.queue_low = 4_000;
-    limits.io.connections = 12;
+    limits.io.connections = CONNECTIONS;
     limits.io.accept_pause = Duration::from_millis(2);
     let Rig { world, rt, .. } = Rig::with(TRIGGERS[n % 3], limits, seed, faults);
     let handle = rt.handle();
@@ -604,9 +619,9 @@ fn calm(chaos: &Rc<Chaos>, peers: &mut [Peer]) {
 /// Plays one seed; gives its trace and what was injected and done.
 fn play(seed: u64) -> (u64, Injected, BTreeMap<&'static str, u64>) {
     let chaos = begin(seed);
-    let ends = (seed % 4 == 3).then(|| 60 + chaos.below(100));
+    let ends = (seed % 4 == 3).then(|| STEPS / 3 + chaos.below(STEPS / 2));
     let mut peers: Vec<Peer> = Vec::new();
-    for step in 0..160 {
+    for step in 0..STEPS {
         peers::step(&chaos, &mut peers);
         if chaos.below(3) == 0 {
             chaos.act();
@@ -618,8 +633,9 @@ fn play(seed: u64) -> (u64, Injected, BTreeMap<&'static str, u64>) {
         if chaos.below(3) > 0 {
             chaos.rt.attach();
         }
-        match chaos.below(3) {
+        match chaos.below(4) {
             0 => _ = chaos.rt.dispatch().unwrap(),
+            1 => _ = chaos.rt.step(Some(chaos.delay()), Budget { ops: 3, ..Budget::default() }),
             _ => _ = kit::run_for(&chaos.world, &chaos.rt, chaos.delay()),
         }
     }

@@ -11,10 +11,21 @@ use crate::kit::{self, CLOSE, PING, PONG, TEXT};
 /// What a peer speaks.
 enum Speaks {
     /// A raw stream: what was sent is echoed.
-    Raw { sent: Vec<u8>, back: usize },
+    Raw {
+        sent: Vec<u8>,
+        back: usize,
+    },
     /// Requests, in order: what each is answered with.
-    Http { asked: Vec<Vec<u8>>, answered: usize },
-    WebSocket { sent: usize, back: usize, open: bool, closed: bool },
+    Http {
+        asked: Vec<Vec<u8>>,
+        answered: usize,
+    },
+    WebSocket {
+        sent: usize,
+        back: usize,
+        open: bool,
+        closed: bool,
+    },
 }
 
 pub(super) struct Peer {
@@ -42,11 +53,12 @@ pub(super) fn long(number: usize) -> Vec<u8> {
 
 /// Lets one peer, old or new, do something.
 pub(super) fn step(chaos: &Rc<Chaos>, peers: &mut Vec<Peer>) {
-    if peers.len() < 14 && chaos.below(4) == 0 {
+    if peers.len() < 32 && chaos.below(6) == 0 {
         peers.extend(Peer::connect(chaos, peers.len()));
         return;
     }
-    let Some(peer) = peers.get_mut(chaos.below(14)) else { return };
+    let n = peers.len();
+    let Some(peer) = peers.get_mut(chaos.below(n)) else { return };
     match chaos.below(40) {
         0 => peer.wire.reset(),
         1 => peer.wire.close(),
@@ -129,7 +141,8 @@ impl Peer {
                     let expected = asked.get(*answered);
                     // 500: a handler panicked or dropped its promise.
                     if status != 500 && (status != 200 || expected != Some(&body)) {
-                        let body = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
+                        let body =
+                            String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
                         chaos.wrong(format!("peer {number}: {answered}: {status} {body}"));
                     }
                     *answered += 1;
@@ -175,6 +188,14 @@ impl Peer {
             return;
         }
         let number = self.number;
+        let nothing = match &self.speaks {
+            Speaks::Raw { back: n, .. }
+            | Speaks::Http { answered: n, .. }
+            | Speaks::WebSocket { back: n, .. } => *n == 0,
+        };
+        if nothing && chaos.is_full() {
+            return; // It still waits to be accepted.
+        }
         match &self.speaks {
             Speaks::Raw { sent, back } if *back != sent.len() => {
                 chaos.wrong(format!("peer {number}: {back} of {} bytes came back", sent.len()));
