@@ -289,6 +289,8 @@ impl Handle {
             slot.flags.set(Flags::PAUSED);
         } else {
             slot.flags.clear(Flags::PAUSED);
+            // What waits may be no more than the end of something: nothing else announces it.
+            core.kick(id.index);
             self.touch(&mut core, id.index, true);
             self.sync(&mut core, id.index);
         }
