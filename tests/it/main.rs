@@ -9,3 +9,4 @@ mod kit;
 
 mod reentry;
 mod timers;
+mod ws;
