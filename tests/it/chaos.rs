@@ -615,7 +615,7 @@ fn calm(chaos: &Rc<Chaos>, peers: &mut [Peer]) {
         let laters = std::mem::take(&mut *chaos.laters.borrow_mut());
         laters.into_iter().for_each(|(n, later)| chaos.give(n, later));
         peers.iter_mut().for_each(|peer| peer.read(chaos));
-        kit::run_for(&chaos.world, &chaos.rt, Duration::from_millis(round));
+        kit::run_for(&chaos.world, &chaos.rt, Duration::from_millis(5 * round));
     }
 }
 

@@ -5,8 +5,11 @@
 
 mod chaos;
 mod http;
+mod idle;
 mod kit;
 
+#[cfg(unix)]
+mod real;
 mod reentry;
 mod timers;
 mod ws;
