@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -212,7 +213,7 @@ fn serve<S: lodger::Serve>(server: S) -> (Fake, Runtime) {
 /// Sends `message` to each connection again and again; gives what 10,000 of them cost: allocations,
 /// calls of `recv` and of `send`. `answer` bytes come back for each.
 fn cost(fake: &Fake, rt: &Runtime, message: &[u8], answer: usize) -> (u64, u64, u64) {
-    let mut round = |active: usize| {
+    let round = |active: usize| {
         (0..active).for_each(|end| fake.put(end, message));
         for _ in 0..4 {
             rt.dispatch().unwrap();

@@ -253,9 +253,9 @@ impl Chaos {
             }
         };
         if self.below(2) == 0 {
-            self.rt.modal(run)
+            self.rt.modal(run);
         } else {
-            run()
+            run();
         }
         self.depth.set(self.depth.get() - 1);
     }
