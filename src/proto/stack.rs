@@ -108,6 +108,26 @@ impl Stack {
         }
     }
 
+    /// Whether a poll without new input could bring an event.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Raw(raw) => raw.opened,
+            #[cfg(feature = "h1")]
+            Self::H1(http) => !http.reads_body(),
+            #[cfg(feature = "ws")]
+            Self::Ws(_) => true,
+        }
+    }
+
+    /// Whether [`drained`](Self::drained) has something to do once the output has drained.
+    pub(crate) fn waits_for_drain(&self) -> bool {
+        match self {
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.waits_for_drain(),
+            _ => false,
+        }
+    }
+
     /// Says what was held back while output waited.
     #[cfg_attr(not(feature = "ws"), expect(unused_variables, reason = "only pongs are held"))]
     pub(crate) fn drained(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) {

@@ -212,6 +212,16 @@ impl<T: Copy> Sched<T> {
         self.first().map(|node| node.at)
     }
 
+    /// Gives a time before which nothing fires, without looking further: no later than
+    /// [`next`](Self::next), and earlier only where the first entry was extended. A loop that
+    /// programs its alarm by it may wake once for nothing, and pays nothing for moved deadlines.
+    pub fn bound(&self) -> Option<Micros> {
+        match (self.sleeps.at(0), self.wakes.at(0)) {
+            (Some(s), Some(w)) => Some(s.min(w)),
+            (s, w) => s.or(w),
+        }
+    }
+
     /// Gives when the next entry of those that wake a suspended machine fires.
     pub fn next_if_suspended(&mut self) -> Option<Micros> {
         self.wakes.first(&mut self.slots).map(|node| node.at)
