@@ -22,7 +22,8 @@ fn main() -> std::io::Result<()> {
             res.read_body_up_to(64 << 20, |body, res| res.bytes("application/octet-stream", body))
         })
         .ws_with("/echo", config, |_req| Ok(Echo));
-    rt.listen("127.0.0.1:7681", server)?;
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7681".into());
+    rt.listen(&addr, server)?;
     println!("http://127.0.0.1:7681/");
     rt.run()
 }

@@ -2,7 +2,7 @@
 
 use lodger_backend::Micros;
 
-use crate::Error;
+use crate::{Error, Limits};
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 #[cfg(feature = "h1")]
@@ -86,11 +86,15 @@ impl Stack {
     }
 
     /// When [`on_deadline`](Self::on_deadline) is next due.
-    pub(crate) fn deadline(&self) -> Option<Micros> {
+    #[cfg_attr(not(feature = "h1"), expect(unused_variables, reason = "raw streams have none"))]
+    pub(crate) fn deadline(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
         match self {
             Self::Raw(_) => None,
             #[cfg(feature = "h1")]
-            Self::H1(http) => http.deadline(),
+            Self::H1(http) => {
+                http.begin_wait(now, limits);
+                http.deadline()
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
         }

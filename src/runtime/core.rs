@@ -143,10 +143,16 @@ impl Slot {
     }
 
     /// Whether a turn has something to do here.
+    #[inline]
     pub(crate) fn has_work(&self, limits: &Limits) -> bool {
-        if self.flags.has(Flags::RUNNING) {
-            return false;
-        }
+        let still = self.state == State::Open
+            && !self.ready.is_read()
+            && self.out.is_empty()
+            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0));
+        !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
+    }
+
+    fn has_work_now(&self, limits: &Limits) -> bool {
         match self.state {
             State::Free => false,
             State::Dead => true,
@@ -166,12 +172,12 @@ impl Slot {
     }
 
     /// When something is due here: by its protocol, its output or its state.
-    fn due(&self, limits: &Limits) -> Option<Micros> {
-        let stall = || self.since + limits.io.write_stall;
+    fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
+        let stall = self.since + limits.io.write_stall;
         match self.state {
-            State::Open if self.out.is_empty() => self.stack.deadline(),
-            State::Open => Some(self.stack.deadline().map_or_else(stall, |at| at.min(stall()))),
-            State::Closing => Some(stall()),
+            State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
+            State::Open => Some(self.stack.deadline(now, limits).map_or(stall, |at| at.min(stall))),
+            State::Closing => Some(stall),
             State::Linger => Some(self.since + limits.io.linger),
             State::Free | State::Dead => None,
         }
@@ -531,26 +537,25 @@ impl Core {
 }
 
 /// See [`Core::arm_deadline`].
+#[inline]
 pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
-    let due = slot.due(limits);
+    let due = slot.due(now, limits);
     let armed = slot.alarm != Micros::ZERO;
     match due {
         Some(at) if armed && slot.alarm <= at => {}
         None if !armed => {}
-        _ if slot.flags.has(Flags::LISTENER) => {}
-        Some(at) => {
-            if let Some(deadline) = slot.deadline {
-                sched.arm(deadline, at, sul::Slack::Coarse, now);
-                slot.alarm = at.max(Micros::new(1));
-            }
-        }
-        None => {
-            if let Some(deadline) = slot.deadline {
-                sched.cancel(deadline);
-                slot.alarm = Micros::ZERO;
-            }
-        }
+        _ => move_alarm(slot, sched, due, now),
     }
+}
+
+#[cold]
+fn move_alarm(slot: &mut Slot, sched: &mut Sched<What>, due: Option<Micros>, now: Micros) {
+    let Some(deadline) = slot.deadline.filter(|_| !slot.flags.has(Flags::LISTENER)) else { return };
+    match due {
+        Some(at) => _ = sched.arm(deadline, at, sul::Slack::Coarse, now),
+        None => _ = sched.cancel(deadline),
+    }
+    slot.alarm = due.map_or(Micros::ZERO, |at| at.max(Micros::new(1)));
 }
 
 impl core::fmt::Debug for Extra {

@@ -394,6 +394,7 @@ pub(crate) fn bury(h: &Handle, index: u32) {
 
 impl Core {
     /// Notes that a handler has returned: what waited for that can go on.
+    #[inline]
     fn not_running(&mut self, index: u32) {
         // Handlers return in the reverse order of their calls.
         if self.running.pop() != Some(index) {
