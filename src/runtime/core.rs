@@ -66,6 +66,8 @@ impl Flags {
     pub(crate) const HELD: Self = Self(1 << 10);
     /// Sending failed, as `why` says: to be aborted by whoever flushed.
     pub(crate) const FAILED: Self = Self(1 << 11);
+    /// Its handler runs because of its input, which is looked at again when it returns.
+    pub(crate) const PUMPED: Self = Self(1 << 12);
 
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -184,12 +186,17 @@ impl Slot {
     }
 
     /// Sends what is queued, as far as the system takes it.
-    pub(crate) fn flush(&mut self, net: &dyn Net, pool: &mut Pool, now: Micros, limits: &Limits) {
-        let (Some(sock), true) = (self.sock, self.ready.is_write()) else { return };
+    ///
+    /// Returns how many bytes it took.
+    pub(crate) fn flush(
+        &mut self,
+        net: &dyn Net,
+        pool: &mut Pool,
+        now: Micros,
+        limits: &Limits,
+    ) -> u64 {
         let queued = self.out.len();
-        if queued == 0 {
-            return;
-        }
+        let (Some(sock), true) = (self.sock, queued > 0 && self.ready.is_write()) else { return 0 };
         match net.send(sock, &[io::IoSlice::new(self.out.bytes())]) {
             Ok(n) => {
                 self.sent += n as u64;
@@ -199,6 +206,7 @@ impl Slot {
                     self.ready = self.ready & !Ready::WRITE;
                 }
                 self.after_send(queued, limits);
+                return n as u64;
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 self.ready = self.ready & !Ready::WRITE;
@@ -213,6 +221,7 @@ impl Slot {
                 self.flags.set(Flags::FAILED);
             }
         }
+        0
     }
 
     /// Lets a connection go on that had stopped because too much output waited.
@@ -236,7 +245,6 @@ pub(crate) struct Extra {
     /// The message being put together.
     pub(crate) part: Vec<u8>,
     /// A handler that was given out of its turn, to be installed by the next.
-    #[cfg(feature = "h1")]
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
@@ -508,9 +516,9 @@ impl Core {
 
     /// Sends what is queued on a slot; a failure ends it.
     pub(crate) fn flush(&mut self, index: u32, net: &dyn Net) {
-        let Self { slots, pool, now, limits, .. } = self;
+        let Self { slots, pool, now, limits, stats, .. } = self;
         let Some(slot) = slots.get_mut(index) else { return };
-        slot.flush(net, pool, *now, limits);
+        stats.sent += slot.flush(net, pool, *now, limits);
         if slot.flags.has(Flags::FAILED) {
             self.abort_failed(index);
         }
@@ -566,7 +574,6 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        #[cfg(feature = "h1")]
         if self.stream.is_some() {
             return false;
         }

@@ -109,7 +109,9 @@ impl Handle {
             }
             Left::More
         });
-        self.place_sink(sink);
+        if !self.is_dead() {
+            self.place_sink(sink);
+        }
         Remote { queue, wake: Arc::clone(&self.0.wake) }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lodger_backend::Micros;
 
-use super::core::{Core, Flags};
+use super::core::{Core, Flags, Life};
 use super::handler::App;
 use super::id::{ConnId, Gone, TimerId};
 use super::{Handle, serve};
@@ -148,6 +148,13 @@ impl Handle {
         }
         if let Some(conn) = conn {
             core.link_timer(index, conn.index);
+        }
+        if core.life == Life::Dead {
+            // It would never run, and its closure never be dropped.
+            let kind = core.end_timer(index);
+            drop(core);
+            drop(kind);
+            return TimerId(handle);
         }
         core.sched.arm(handle, due(now, delay), Slack::Precise, now);
         self.reprogram(&mut core);
@@ -325,11 +332,9 @@ impl App {
     fn timer(&mut self, h: &Handle, id: ConnId, tag: u64) {
         match self {
             Self::Raw(handler) => handler.timer(&mut super::handler::raw::Cx::new(h, id), tag),
-            #[cfg(feature = "h1")]
             Self::Http { stream: Some(handler), .. } => {
                 handler.timer(&mut super::handler::http::Cx::current(h, id), tag);
             }
-            #[cfg(feature = "h1")]
             Self::Http { .. } => {}
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => {
