@@ -12,8 +12,9 @@ const VIEWS = [
   { name: null, colorScheme: 'light', width: 320, height: 640 },
 ];
 
-/// Looks at the page in each view and leaves it in the first. Throws at what is wrong.
-export async function look(page, out, overflow) {
+/// Looks at the page in each view and leaves it in the first. Throws at what is wrong. Screenshots
+/// go to `out`, if it is given.
+export async function look(page, overflow, out = null) {
   const grounds = {};
   for (const { name, colorScheme, width, height } of VIEWS) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
@@ -23,7 +24,7 @@ export async function look(page, out, overflow) {
     const { ground, faint } = await page.evaluate(contrast, AA);
     if (faint.length) throw new Error(`${colorScheme}: too faint: ${faint.join(', ')}`);
     grounds[colorScheme] = ground;
-    if (name) await page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled' });
+    if (name && out) await page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled' });
   }
   if (grounds.light === grounds.dark) throw new Error(`light and dark are both ${grounds.light}`);
   await page.emulateMedia({ colorScheme: VIEWS[0].colorScheme, reducedMotion: 'reduce' });

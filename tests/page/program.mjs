@@ -15,7 +15,10 @@ export class Program {
   url = null;
   port = 0;
 
-  constructor(path) { this.#path = path; }
+  constructor(path) {
+    this.#path = path;
+    process.on('exit', () => this.#child?.kill('SIGKILL'));
+  }
 
   async start() {
     const child = spawn(this.#path, ['--listen', `127.0.0.1:${this.port}`], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -71,32 +74,43 @@ export async function dial(port, path) {
   socket.on('error', () => {});
   let input = head;
   socket.on('data', bytes => { input = Buffer.concat([input, bytes]); socket.emit('more'); });
+  const next = async end => {
+    for (;;) {
+      const frame = unframed(input);
+      if (frame) { input = input.subarray(frame.used); return frame; }
+      if (Date.now() > end) throw new Error('no echo');
+      await Promise.race([once(socket, 'more'), sleep(500)]);
+    }
+  };
   return {
     async ask(text) {
-      socket.write(masked(text));
-      for (const end = Date.now() + 5000; Date.now() < end;) {
-        const frame = unframed(input);
-        if (frame) { input = input.subarray(frame.used); return frame.text; }
-        await Promise.race([once(socket, 'more'), sleep(500)]);
+      socket.write(masked(TEXT, Buffer.from(text)));
+      for (const end = Date.now() + 5000; ;) {
+        const { opcode, payload } = await next(end);
+        if (opcode === PING) socket.write(masked(PONG, payload));
+        else if (opcode === TEXT) return payload.toString();
+        else throw new Error(`a frame of opcode ${opcode}`);
       }
-      throw new Error('no echo');
     },
     end() { socket.destroy(); },
   };
 }
 
-/// A whole text frame of a client, at most 65,535 bytes: RFC 6455, section 5.2.
-function masked(text) {
-  const payload = Buffer.from(text), key = randomBytes(4);
-  const length = payload.length < 126 ? [0x80 | payload.length] : [0x80 | 126, payload.length >> 8, payload.length & 255];
-  return Buffer.concat([Buffer.from([0x81, ...length]), key, payload.map((byte, i) => byte ^ key[i % 4])]);
+const TEXT = 1, PING = 9, PONG = 10;
+
+/// A whole frame of a client, at most 65,535 bytes: RFC 6455, section 5.2.
+function masked(opcode, payload) {
+  const key = randomBytes(4), n = payload.length;
+  const length = n < 126 ? [0x80 | n] : [0x80 | 126, n >> 8, n & 255];
+  return Buffer.concat([Buffer.from([0x80 | opcode, ...length]), key, payload.map((byte, i) => byte ^ key[i % 4])]);
 }
 
-/// The whole text frame at the front of what a server sent, or null.
+/// The frame at the front of what a server sent, or null if it is not all there.
 function unframed(bytes) {
-  if (bytes.length < 4 && bytes.length < 2 + (bytes[1] ?? 126)) return null;
-  if (bytes[0] !== 0x81 || bytes[1] > 126) throw new Error('not a short text frame');
-  const [from, length] = bytes[1] < 126 ? [2, bytes[1]] : [4, bytes.readUInt16BE(2)];
-  if (bytes.length < from + length) return null;
-  return { text: bytes.toString('utf8', from, from + length), used: from + length };
+  if (bytes.length < 2) return null;
+  const short = bytes[1] < 126, from = short ? 2 : 4;
+  if (bytes.length < from) return null;
+  if (!(bytes[0] & 0x80) || bytes[1] > 126) throw new Error('not one short frame');
+  const used = from + (short ? bytes[1] : bytes.readUInt16BE(2));
+  return bytes.length < used ? null : { opcode: bytes[0] & 15, payload: bytes.subarray(from, used), used };
 }

@@ -7,9 +7,8 @@
 // `--warm` is how long traffic runs before the screenshots (default 6), for a chart that is full.
 // One line per check, then `N passed, N failed`; exit 1 if a check failed, 2 if misused.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { committed, policy } from './csp.mjs';
@@ -132,7 +131,7 @@ async function connections({ page }, program, warm) {
 }
 
 async function looks(context, main, url, out) {
-  await check('light, dark and narrow: readable, nothing too wide', () => look(main.page, out, overflow));
+  await check('light, dark and narrow: readable, nothing too wide', () => look(main.page, overflow, out));
   await check('it is live at /_lodger and /_lodger/ too', async () => {
     for (const path of ['/_lodger', '/_lodger/']) {
       const { page } = await open(context, new URL(path, url).href);
@@ -156,6 +155,28 @@ async function looks(context, main, url, out) {
     await hide(false);
     await becomes(page, 'live');
     await page.close();
+  });
+}
+
+/// A feed that says nothing more, though it is open.
+async function silent(browser, url) {
+  await check('a feed that falls silent counts as lost', async () => {
+    const context = await browser.newContext();     // the clock is that of a whole context
+    const page = await context.newPage();
+    const feeds = [];
+    await page.clock.install();
+    await page.routeWebSocket(/feed$/, route => { feeds.push(route); });
+    await page.goto(url, { timeout: 15_000 });
+    await until('a feed', () => feeds[0]);
+    feeds[0].send(JSON.stringify({ v: 1, host: 'silent' }));
+    await becomes(page, 'live');
+    await page.clock.fastForward(9000);
+    expect(await state(page) === 'live', 'lost too early');
+    await page.clock.fastForward(2000);
+    await becomes(page, 'lost');
+    await page.clock.fastForward(1000);
+    await until('another feed', () => feeds[1]);
+    await context.close();
   });
 }
 
@@ -228,6 +249,7 @@ async function comesBack({ page, seen }, program) {
     await becomes(page, 'lost', 3000);
     await until('a countdown', async () => /^lost:\s+trying again in \d\.\d s/.test(await badge(page)), 3000);
   });
+  await check('lost: readable in light and dark, nothing too wide', () => look(page, overflow));
   await check('the button that tries at once is reached by the keyboard', async () => {
     await until('a longer wait', async () => /in [1-9]\.\d s/.test(await badge(page)), 20_000);
     await page.evaluate(() => document.activeElement?.blur());
@@ -269,13 +291,13 @@ function playwright(modules) {
   return createRequire(join(modules, 'any.js'))('playwright-core').chromium;
 }
 
-async function all({ out, warm, browser }, chromium, program, profile) {
+async function all({ out, warm, browser: executablePath }, chromium, program) {
   await program.start();
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath: browser, headless: true, args: BROWSER_ARGS, timeout: 30_000,
+  const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: 30_000 });
+  program.onStop(() => browser.close());
+  const context = await browser.newContext({
     viewport: { width: 1200, height: 780 }, colorScheme: 'light', reducedMotion: 'reduce',
   });
-  program.onStop(() => context.close());
   context.setDefaultTimeout(10_000);
   const main = await open(context, program.url);
   await served(main);
@@ -284,6 +306,7 @@ async function all({ out, warm, browser }, chromium, program, profile) {
   echo?.end();
   await check('a connection that has gone leaves the table', () =>
     until('no row ws /echo', async () => !await row(main.page, 'ws', '/echo')));
+  await silent(browser, program.url);
   await hostile(context, program.url);
   await comesBack(main, program);
 }
@@ -291,17 +314,16 @@ async function all({ out, warm, browser }, chromium, program, profile) {
 async function main() {
   const options = usage();
   mkdirSync(options.out, { recursive: true });
-  const profile = mkdtempSync(join(tmpdir(), 'lodger-page-'));
   const program = new Program(options.program);
+  process.once('SIGTERM', () => process.exit(143));
   const tooLong = sleep(LIMIT + options.warm * 1000).then(() => { throw new Error('took too long'); });
   try {
-    await Promise.race([all(options, playwright(options.modules), program, profile), tooLong]);
+    await Promise.race([all(options, playwright(options.modules), program), tooLong]);
   } catch (error) {
     tally.failed += 1;
-    console.log(`FAILED  the run itself: ${error.message}`);
+    console.log(`FAILED  the run itself: ${String(error.message).split('\n')[0]}`);
   } finally {
     await program.stop();
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   }
   console.log(`${tally.passed} passed, ${tally.failed} failed`);
   process.exit(tally.failed ? 1 : 0);
