@@ -32,7 +32,7 @@ async function check(name, run) {
     console.log(`ok      ${name}`);
   } catch (error) {
     tally.failed += 1;
-    console.log(`FAILED  ${name}: ${String(error.message ?? error).split('\n')[0]}`);
+    console.log(`FAILED  ${name}: ${String(error.message ?? error).split('\n')[0].slice(0, 300)}`);
   }
 }
 
@@ -80,6 +80,14 @@ const becomes = (page, wanted, limit) => until(`data-state is ${wanted}`, async 
 
 async function served({ page, seen, response }) {
   await check('the policy file is that of the page', () => expect(policy() === committed(), 'run tests/page/csp.mjs --policy'));
+  await check('the file is small and needs nothing else', async () => {
+    const html = await response.text();
+    expect(Buffer.byteLength(html) <= 20_000, `${Buffer.byteLength(html)} bytes`);
+    expect(html.includes('<link rel="icon" href="data:,">'), 'a browser would ask for /favicon.ico');
+    const bare = html.replace(/<(style|script)\b[^]*?<\/\1>/g, '');
+    const found = bare.match(/\s(style|src|on\w+)=|https?:|<(link|iframe|form|object)\b(?! rel="icon")/);
+    expect(!found, `found ${found?.[0].trim()}`);
+  });
   await check('the answer is HTML with the policy', () => {
     const headers = response.headers();
     expect(response.status() === 200, `status ${response.status()}`);
