@@ -2,7 +2,7 @@
 
 use lodger_backend::Micros;
 
-use crate::Error;
+use crate::{Error, Limits};
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 #[cfg(feature = "h1")]
@@ -86,11 +86,15 @@ impl Stack {
     }
 
     /// When [`on_deadline`](Self::on_deadline) is next due.
-    pub(crate) fn deadline(&self) -> Option<Micros> {
+    #[cfg_attr(not(feature = "h1"), expect(unused_variables, reason = "raw streams have none"))]
+    pub(crate) fn deadline(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
         match self {
             Self::Raw(_) => None,
             #[cfg(feature = "h1")]
-            Self::H1(http) => http.deadline(),
+            Self::H1(http) => {
+                http.begin_wait(now, limits);
+                http.deadline()
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
         }
@@ -105,6 +109,26 @@ impl Stack {
             Self::H1(http) => http.on_deadline(cx, tx),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
+        }
+    }
+
+    /// Whether a poll without new input could bring an event.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Raw(raw) => raw.opened,
+            #[cfg(feature = "h1")]
+            Self::H1(http) => !http.reads_body(),
+            #[cfg(feature = "ws")]
+            Self::Ws(_) => true,
+        }
+    }
+
+    /// Whether [`drained`](Self::drained) has something to do once the output has drained.
+    pub(crate) fn waits_for_drain(&self) -> bool {
+        match self {
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.waits_for_drain(),
+            _ => false,
         }
     }
 

@@ -321,7 +321,10 @@ impl Handle {
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
         f(&mut slot.stack, &mut cx, &mut Tx::new(&mut slot.out, pool))?;
-        self.touch(core, id.index, false);
+        // What a handler sends on its own connection goes out when it returns.
+        if !slot.flags.has(Flags::RUNNING) || core.modal != 0 {
+            self.touch(core, id.index, false);
+        }
         Ok(())
     }
 

@@ -178,6 +178,7 @@ impl Handle {
     fn next_job(&self) -> Option<Job> {
         let mut core = self.core();
         let now = core.now;
+        core.sched.bound().filter(|&at| at <= now)?;
         let at = core.sched.next().filter(|&at| at <= now)?;
         let handle = core.sched.pop(now)?;
         core.stats.late.add(now - at);

@@ -289,18 +289,16 @@ impl<'t> Response<'t> {
         self.answered = true;
         let status = self.status;
         let fields = core::mem::take(&mut self.fields);
-        let sent = if fields.is_empty() {
-            self.h.answer_whole(self.id, status, fixed, body)
+        // Gone: the peer has left, and there is nobody to tell. Misuse: the route answered by its
+        // id already, and that answer stands.
+        if fields.is_empty() {
+            let _ = self.h.answer_whole(self.id, status, fixed, body);
         } else {
             let mut all = fields;
             all.extend_from_slice(fixed);
-            let sent = self.h.answer_whole(self.id, status, &all, body);
+            let _ = self.h.answer_whole(self.id, status, &all, body);
             self.h.core().pool.put(all);
-            sent
-        };
-        // Gone: the peer has left, and there is nobody to tell. Misuse: the route answered by its
-        // id already, and that answer stands.
-        drop(sent);
+        }
         Answer(Outcome::Sent)
     }
 }
