@@ -126,6 +126,12 @@ pub mod ws {
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 }
 
+/// The live page, served by the program that it shows.
+#[cfg(feature = "live")]
+pub mod live {
+    pub use crate::app::live::Live;
+}
+
 /// Plain byte streams.
 #[cfg(feature = "std")]
 pub mod raw {

@@ -68,6 +68,10 @@ impl Flags {
     pub(crate) const FAILED: Self = Self(1 << 11);
     /// Its handler runs because of its input, which is looked at again when it returns.
     pub(crate) const PUMPED: Self = Self(1 << 12);
+    /// The program's own: counted, listed and said goodbye to nowhere.
+    pub(crate) const ASIDE: Self = Self(1 << 13);
+    /// Either: no connection of a peer's.
+    pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -486,10 +490,10 @@ impl Core {
         if let Some(deadline) = slot.deadline.take() {
             self.sched.remove(deadline);
         }
-        let listener = slot.flags.has(Flags::LISTENER);
+        let counts = !slot.flags.has(Flags::NO_PEER);
         *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
         self.slots.free(index);
-        if !listener {
+        if counts {
             self.connections -= 1;
             self.release_held();
         }

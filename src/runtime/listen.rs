@@ -81,6 +81,32 @@ impl Handle {
         fd: OwnedFd,
         service: &Service,
     ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
+        self.adopt_as(fd, service, Flags::default())
+    }
+
+    /// As [`adopt`](Self::adopt), for a socket that the program uses for itself, such as the pipe
+    /// that its signal handler writes to. It counts towards no limit, is not listed, and
+    /// [`shutdown`](Self::shutdown) does not wait for it: it ends with the runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt).
+    #[cfg(unix)]
+    pub fn adopt_aside(
+        &self,
+        fd: OwnedFd,
+        service: &Service,
+    ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
+        self.adopt_as(fd, service, Flags::ASIDE)
+    }
+
+    #[cfg(unix)]
+    fn adopt_as(
+        &self,
+        fd: OwnedFd,
+        service: &Service,
+        flags: Flags,
+    ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
         if let Err(error) = self.check_alive() {
             return Err(Rejected { value: Some(fd), error });
         }
@@ -88,7 +114,7 @@ impl Handle {
             Ok(sock) => sock,
             Err((fd, error)) => return Err(Rejected { value: Some(fd), error }),
         };
-        self.adopt_sock(sock, service)
+        self.take_in(sock, service, None, flags)
             .ok_or_else(|| Rejected { value: None, error: io::ErrorKind::ConnectionRefused.into() })
     }
 
@@ -177,15 +203,12 @@ impl Handle {
     }
 
     /// Puts an accepted or adopted socket into a slot. `None`: refused, and closed.
-    pub(crate) fn adopt_sock(&self, sock: Sock, service: &Service) -> Option<ConnId> {
-        self.take_in(sock, service, None)
-    }
-
     fn take_in(
         &self,
         sock: Sock,
         service: &Service,
         listener: Option<ListenerId>,
+        flags: Flags,
     ) -> Option<ConnId> {
         let accepted = raw::Accepted { h: self, sock, listener };
         let Some((stack, app)) = service.make(self, &accepted) else {
@@ -194,8 +217,13 @@ impl Handle {
         };
         let mut core = self.core();
         let id = core.insert(sock, stack, app);
-        core.connections += 1;
-        core.stats.accepted += 1;
+        if let Some(slot) = core.slots.get_mut(id.index) {
+            slot.flags = flags;
+        }
+        if !flags.has(Flags::ASIDE) {
+            core.connections += 1;
+            core.stats.accepted += 1;
+        }
         if let Err(e) = self.watch(&mut core, id, sock) {
             core.abort(id.index, Reason::Io(e.kind()));
         }
@@ -229,7 +257,9 @@ pub(crate) fn accept(h: &Handle, index: u32) {
         };
         match h.0.net.accept(sock) {
             Ok(fresh) => {
-                let taken = h.guarded(|h| _ = h.take_in(fresh, &service, Some(ListenerId(id))));
+                let taken = h.guarded(|h| {
+                    _ = h.take_in(fresh, &service, Some(ListenerId(id)), Flags::default())
+                });
                 if !taken {
                     // Its factory panicked before there was a connection.
                     h.0.net.close(fresh);

@@ -211,7 +211,7 @@ impl Handle {
 
     fn say_goodbye(&self, core: &mut Core, index: u32) {
         let Some(slot) = core.slots.get(index) else { return };
-        if slot.state != State::Open {
+        if slot.state != State::Open || slot.flags.has(Flags::ASIDE) {
             return;
         }
         if slot.flags.has(Flags::LISTENER) {
