@@ -136,6 +136,13 @@ impl Handle {
 
     fn add_timer(&self, kind: Kind, delay: Duration) -> TimerId {
         let mut core = self.core();
+        if core.life == Life::Dead {
+            let handle = core.sched.add(What::Timer(0));
+            core.sched.remove(handle);
+            drop(core);
+            drop(kind);
+            return TimerId(handle);
+        }
         let now = self.time(&mut core);
         let index = core.timers.alloc();
         let handle = core.sched.add(What::Timer(index));
@@ -209,11 +216,13 @@ impl Handle {
         self.guarded(|h| call(h));
         let mut core = self.core();
         let now = core.now;
-        let Some(&What::Timer(index)) = core.sched.get(handle) else { return };
+        let Some(&What::Timer(index)) = core.sched.get(handle) else {
+            drop(core);
+            self.guarded(|_| drop(call));
+            return;
+        };
         if !core.sched.is_armed(handle) {
-            let next = (at + period).max(due(now, Duration::ZERO));
-            let next = if next <= now + period { next } else { now + period };
-            core.sched.arm(handle, next, Slack::Precise, now);
+            core.sched.arm(handle, next_period(at, period, now), Slack::Precise, now);
         }
         if let Some(timer) = core.timers.get_mut(index) {
             timer.kind = Kind::Every { period, call };
@@ -224,6 +233,13 @@ impl Handle {
 /// When something asked for `delay` is due: never in the turn that asks.
 fn due(now: Micros, delay: Duration) -> Micros {
     (now + delay).max(Micros::new(now.get().saturating_add(1)))
+}
+
+/// The first whole number of periods behind `at` that lies ahead of `now`.
+fn next_period(at: Micros, period: Duration, now: Micros) -> Micros {
+    let step = (Micros::ZERO + period).get().max(1);
+    let passed = now.get().saturating_sub(at.get()) / step;
+    Micros::new(at.get().saturating_add(step.saturating_mul(passed.saturating_add(1))))
 }
 
 impl Core {
