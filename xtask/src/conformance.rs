@@ -44,8 +44,8 @@ pub(crate) fn autobahn(set: &str) -> Res<Outcome> {
     Ok(Outcome::Passed(printed.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// The script stands beside the repository, also where this is a worktree of it.
 fn script() -> PathBuf {
+    // It is no part of the repository.
     let beside = sh::root().join("../shared/conformance/autobahn.sh");
     std::env::var_os("LODGER_AUTOBAHN").map_or(beside, PathBuf::from)
 }

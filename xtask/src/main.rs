@@ -29,10 +29,14 @@ usage: cargo xtask COMMAND
 
   test                      everything; ends with `N passed, N failed, N skipped`
   tidy                      imports, file sizes, headings, forbidden words
+  program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   conformance autobahn [quick|full|deflate|IDS]
                             the WebSocket suite against the release program
-  fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)";
+  fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
+
+LODGER_PROGRAM=PATH tests and counts that program instead of the release build;
+LODGER_AUTOBAHN=PATH names the suite's script if it is not ../shared/conformance/autobahn.sh.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),
+        ["program"] => program::run(),
         ["count", flags @ ..] => match count::Plan::parse(flags) {
             Some(plan) => count::run(plan),
             None => usage(),

@@ -14,8 +14,7 @@ pub(crate) fn run() -> ExitCode {
     sources(&mut steps);
     steps.step("cargo test", cargo_test);
     if steps.step("release build", || passed(sh::build_release())) {
-        program::run(&mut steps);
-        steps.step("the page in Chromium", program::page);
+        program::steps(&mut steps);
         count::steps(&mut steps, count::Plan::quick());
         steps.step("autobahn quick", || conformance::autobahn("quick"));
     }

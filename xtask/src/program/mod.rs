@@ -4,7 +4,8 @@
 mod bad_input;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::server::{self, Server, plain};
@@ -18,13 +19,24 @@ struct Answer {
     body: Vec<u8>,
 }
 
+/// `cargo xtask program`.
+pub(crate) fn run() -> ExitCode {
+    let mut all = Steps::new(false);
+    all.step("npm packages", install::npm);
+    if all.step("release build", || sh::build_release().map(|()| Outcome::Passed(String::new()))) {
+        steps(&mut all);
+    }
+    all.finish()
+}
+
 /// Runs every test of the program as a step.
-pub(crate) fn run(steps: &mut Steps) {
+pub(crate) fn steps(steps: &mut Steps) {
     http(steps);
     steps.step("program: WebSocket echo to the `ws` client", websocket);
     steps.step("program: unix: listener, port 0 twice", unix_and_more);
     steps.step("program: SIGTERM says goodbye", goodbye);
     bad_input::run(steps);
+    steps.step("the page in Chromium", page);
 }
 
 fn http(steps: &mut Steps) {
@@ -198,7 +210,7 @@ fn goodbye() -> Res<Outcome> {
 }
 
 /// Loads the live page in Chromium.
-pub(crate) fn page() -> Res<Outcome> {
+fn page() -> Res<Outcome> {
     let script = "tests/page/run.mjs";
     if !sh::root().join(script).is_file() {
         return Err(format!("no {script}").into());
@@ -215,9 +227,13 @@ pub(crate) fn page() -> Res<Outcome> {
     Ok(Outcome::Passed(printed.trim_end().lines().last().unwrap_or_default().to_owned()))
 }
 
-/// A folder with a short path, since a Unix socket's is at most 107 bytes.
-fn scratch() -> Res<std::path::PathBuf> {
-    let folder = sh::target("program");
+/// A folder for what a test leaves behind. A Unix socket's path is at most 107 bytes, so in a tree
+/// that lies too deep it is elsewhere.
+fn scratch() -> Res<PathBuf> {
+    let mut folder = sh::target("program");
+    if folder.as_os_str().len() > 90 {
+        folder = std::env::temp_dir().join("lodger-program");
+    }
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }
