@@ -5,6 +5,9 @@
 //!
 //! [`Tx`]: crate::io::Tx
 
+#[cfg(feature = "ws")]
+pub mod ws;
+
 use core::fmt;
 
 use lodger_backend::Micros;

@@ -117,6 +117,7 @@ impl TryFrom<&String> for Addr {
 /// # Errors
 ///
 /// Every method gives the system's own error. A [`Sock`] that is not open is `NotConnected`.
+#[expect(clippy::missing_errors_doc, reason = "stated once for all methods")]
 pub trait Net {
     /// Gives the seconds since 1970-01-01T00:00:00Z.
     fn unix_time(&self) -> u64;

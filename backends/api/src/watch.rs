@@ -45,7 +45,7 @@ impl fmt::Debug for Token {
 }
 
 macro_rules! directions {
-    ($name:ident) => {
+    ($name:ident, $all:literal) => {
         impl $name {
             /// Neither direction.
             pub const NONE: Self = Self(0);
@@ -56,14 +56,14 @@ macro_rules! directions {
             /// Both directions.
             pub const BOTH: Self = Self(3);
 
-            /// Gives the mask: 1 is read, 2 is write.
+            /// Gives the mask: 1 is read, 2 is write, 4 (of a report) is hang-up.
             pub const fn bits(self) -> u8 {
                 self.0
             }
 
-            /// Takes a mask; bits other than 1 (read) and 2 (write) are dropped.
+            /// Takes what [`bits`](Self::bits) gave; bits without a meaning are dropped.
             pub const fn from_bits(bits: u8) -> Self {
-                Self(bits & 3)
+                Self(bits & $all)
             }
 
             /// Tells whether input is in the mask.
@@ -105,7 +105,7 @@ macro_rules! directions {
         impl Not for $name {
             type Output = Self;
             fn not(self) -> Self {
-                Self(!self.0 & 3)
+                Self(!self.0 & $all)
             }
         }
     };
@@ -114,12 +114,27 @@ macro_rules! directions {
 /// The directions a guest asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Interest(u8);
-directions!(Interest);
+directions!(Interest, 3);
 
 /// The directions a backend reports. A hint, never a promise; hang-up and error are `BOTH`.
+///
+/// An edge-triggered guest may take a short read for "nothing is left" only while
+/// [`is_hup`](Self::is_hup) is false: data and the end of the stream that arrive together are one
+/// edge, and no other follows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Ready(u8);
-directions!(Ready);
+directions!(Ready, 7);
+
+impl Ready {
+    /// The peer has ended its stream, or the connection is broken: reading comes to an end.
+    /// Reported together with `READ`, where the backend can tell.
+    pub const HUP: Self = Self(4);
+
+    /// Tells whether the end of the stream is known to be coming.
+    pub const fn is_hup(self) -> bool {
+        self.0 & 4 != 0
+    }
+}
 
 impl From<Interest> for Ready {
     fn from(i: Interest) -> Self {
@@ -165,5 +180,13 @@ mod tests {
         assert_eq!(!Interest::READ, Interest::WRITE);
         assert_eq!(Interest::from_bits(0xff), Interest::BOTH);
         assert!((Ready::READ | Ready::WRITE).is_write());
+    }
+
+    #[test]
+    fn hang_up_is_beside_the_directions() {
+        let both = Ready::BOTH | Ready::HUP;
+        assert!(both.is_hup() && (both & !Ready::READ).is_hup());
+        assert_eq!(both & Ready::BOTH, Ready::BOTH);
+        assert_eq!(Ready::from_bits(0xff), both);
     }
 }

@@ -1,0 +1,54 @@
+//! What Linux does its own way: sockets are born non-blocking and close-on-exec, and a send says
+//! that it wants no signal.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, accept_with, socket_with};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// With every send.
+pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL;
+
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+/// Opens a stream socket.
+pub(super) fn open(family: AddressFamily) -> io::Result<OwnedFd> {
+    Ok(socket_with(family, SocketType::STREAM, FLAGS, None)?)
+}
+
+/// Takes one connection. It inherits the listener's TCP_NODELAY.
+pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(accept_with(listener, FLAGS)?)
+}
+
+/// Prepares a socket that was made elsewhere.
+pub(super) fn adopt(_fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(())
+}
+
+/// The system's source of random bytes.
+#[derive(Debug)]
+pub(super) struct Random;
+
+impl Random {
+    /// Proves that there is one, so that nobody has to ask again.
+    pub(super) fn open() -> io::Result<Self> {
+        getrandom(&mut [0_u8; 1][..], GetRandomFlags::empty())?;
+        Ok(Self)
+    }
+
+    /// Fills `buf`.
+    pub(super) fn fill(&self, buf: &mut [u8]) {
+        let mut rest = buf;
+        while !rest.is_empty() {
+            match getrandom(&mut *rest, GetRandomFlags::empty()) {
+                Ok(n) => rest = rest.get_mut(n..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                // `open` has proved that the call works; predictable bytes would be worse.
+                Err(_) => std::process::abort(),
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What a connection speaks: the only place that knows more than one protocol.
+
+use lodger_backend::Micros;
+
+use crate::Error;
+use crate::io::{Rx, Scratch, Tx};
+use crate::proto::Cx;
+#[cfg(feature = "h1")]
+use crate::proto::h1;
+#[cfg(feature = "ws")]
+use crate::proto::ws;
+
+/// The protocol of one connection. It changes when an upgrade succeeds; the input goes on.
+#[derive(Debug)]
+pub(crate) enum Stack {
+    /// A plain byte stream.
+    Raw(Raw),
+    #[cfg(feature = "h1")]
+    H1(h1::Server),
+    #[cfg(feature = "ws")]
+    Ws(ws::Ws),
+}
+
+/// What a plain byte stream has told its handler.
+#[derive(Debug, Default)]
+pub(crate) struct Raw {
+    opened: bool,
+    ended: bool,
+}
+
+/// One thing to tell a handler.
+#[derive(Debug)]
+pub(crate) enum Event<'s> {
+    Open,
+    Bytes(&'s mut [u8]),
+    End,
+    #[cfg(feature = "h1")]
+    Http(h1::Event<'s>),
+    #[cfg(feature = "ws")]
+    Ws(ws::Event<'s>),
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flow {
+    Open,
+    /// Nothing more is to be said: flush and close, after the peer's end if `linger`.
+    Done {
+        linger: bool,
+    },
+    /// The peer has gone in the middle of something.
+    Lost,
+}
+
+/// A goodbye that the runtime says, not the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Farewell {
+    /// A handler panicked: 500, 1011.
+    Panic,
+    /// The server goes away: `Connection: close`, 1001.
+    Leaving,
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self::Raw(Raw::default())
+    }
+}
+
+impl Stack {
+    /// Gives the next event; `None` when more input is needed or an answer is awaited.
+    pub(crate) fn poll<'s, 'a: 's>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        rx: &mut Rx<'a>,
+        scratch: &'s mut Scratch,
+        tx: &mut Tx<'_>,
+    ) -> Result<Option<Event<'s>>, Error> {
+        match self {
+            Self::Raw(raw) => Ok(raw.poll(rx)),
+            #[cfg(feature = "h1")]
+            Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => Ok(ws.poll(cx, rx, tx)?.map(Event::Ws)),
+        }
+    }
+
+    /// When [`on_deadline`](Self::on_deadline) is next due.
+    pub(crate) fn deadline(&self) -> Option<Micros> {
+        match self {
+            Self::Raw(_) => None,
+            #[cfg(feature = "h1")]
+            Self::H1(http) => http.deadline(),
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.deadline(),
+        }
+    }
+
+    /// Does what is due; early calls do nothing.
+    #[cfg_attr(not(feature = "h1"), expect(unused_variables, reason = "raw streams have none"))]
+    pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
+        match self {
+            Self::Raw(_) => Ok(()),
+            #[cfg(feature = "h1")]
+            Self::H1(http) => http.on_deadline(cx, tx),
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.on_deadline(cx, tx),
+        }
+    }
+
+    /// Says what was held back while output waited.
+    #[cfg_attr(not(feature = "ws"), expect(unused_variables, reason = "only pongs are held"))]
+    pub(crate) fn drained(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) {
+        #[cfg(feature = "ws")]
+        if let Self::Ws(ws) = self {
+            ws.flush(cx, tx);
+        }
+    }
+
+    /// Whether more input is of use while some is left over: not while it waits for an answer.
+    pub(crate) fn wants_input(&self) -> bool {
+        match self {
+            Self::Raw(_) => true,
+            #[cfg(feature = "h1")]
+            Self::H1(http) => !http.awaits_answer() || http.reads_body(),
+            #[cfg(feature = "ws")]
+            Self::Ws(_) => true,
+        }
+    }
+
+    /// Whether the connection goes on. `ended`: the peer sends nothing more, and nothing of it is
+    /// left over.
+    pub(crate) fn flow(&self, ended: bool) -> Flow {
+        match self {
+            Self::Raw(_) => Flow::Open,
+            #[cfg(feature = "h1")]
+            Self::H1(http) if http.must_close() => Flow::Done { linger: true },
+            #[cfg(feature = "h1")]
+            Self::H1(http) if ended && http.is_idle() => Flow::Done { linger: false },
+            // A peer that ends its side while its answer is still being made has most likely gone.
+            #[cfg(feature = "h1")]
+            Self::H1(http) if ended && http.awaits_answer() => Flow::Lost,
+            #[cfg(feature = "h1")]
+            Self::H1(_) => Flow::Open,
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) if ws.is_closed() => Flow::Done { linger: false },
+            #[cfg(feature = "ws")]
+            Self::Ws(_) => Flow::Open,
+        }
+    }
+
+    /// Whether the connection is between two things, so that its end is in good order.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            #[cfg(feature = "h1")]
+            Self::H1(http) => http.is_idle(),
+            _ => false,
+        }
+    }
+
+    /// Says goodbye for the runtime. `true` if the protocol itself ends the connection then, in
+    /// its own time; `false` if the runtime is to close it.
+    #[cfg_attr(not(feature = "h1"), expect(unused_variables, reason = "raw streams say nothing"))]
+    pub(crate) fn farewell(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) -> bool {
+        match self {
+            Self::Raw(_) => false,
+            #[cfg(feature = "h1")]
+            Self::H1(http) => h1_farewell(http, tx, why),
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => {
+                let code = if why == Farewell::Panic { 1011 } else { 1001 };
+                // It fails only when a Close has been sent before, which says the same.
+                let _ = ws.close(cx, tx, code, "");
+                why == Farewell::Leaving
+            }
+        }
+    }
+
+    /// The protocol's name, for people to read.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Raw(_) => "raw",
+            #[cfg(feature = "h1")]
+            Self::H1(_) => "http/1.1",
+            #[cfg(feature = "ws")]
+            Self::Ws(_) => "websocket",
+        }
+    }
+}
+
+#[cfg(feature = "h1")]
+fn h1_farewell(http: &mut h1::Server, tx: &mut Tx<'_>, why: Farewell) -> bool {
+    http.go_away();
+    if why == Farewell::Panic && http.awaits_answer() {
+        let body = b"500 Internal Server Error\n";
+        let head = h1::Response {
+            status: 500,
+            fields: b"Content-Type: text/plain; charset=utf-8\r\n",
+            length: h1::Length::Known(body.len() as u64),
+            date: None,
+            close: true,
+        };
+        // It fails when a head has been sent: the response ends short then, which is the truth.
+        let _ = http.respond_whole(tx, &head, body);
+    }
+    why == Farewell::Leaving && !http.is_idle()
+}
+
+impl Raw {
+    fn poll<'a>(&mut self, rx: &mut Rx<'a>) -> Option<Event<'a>> {
+        if !self.opened {
+            self.opened = true;
+            return Some(Event::Open);
+        }
+        if !rx.is_empty() {
+            return Some(Event::Bytes(rx.take(usize::MAX)));
+        }
+        let ends = rx.eof() && !self.ended;
+        self.ended |= ends;
+        ends.then_some(Event::End)
+    }
+}

@@ -1,0 +1,504 @@
+//! What the runtime holds: connections in slots, work in queues, buffers in pools. Borrowed for
+//! one step at a time and never while user code runs.
+
+use std::boxed::Box;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::string::String;
+use std::vec::Vec;
+
+use lodger_backend::{Event, Interest, Micros, Net, Ready, Sock, Token, Trigger};
+
+use super::entropy::Entropy;
+use super::handler::App;
+use super::id::{ConnId, Reason};
+use super::pages::Pages;
+use super::stats::Stats;
+use super::timers::{Timer, What};
+use crate::Limits;
+use crate::io::{Out, Pool, Scratch};
+use crate::proto::stack::Stack;
+use crate::sul::{self, Sched};
+
+/// Bytes that the pool keeps for all connections together.
+const POOL: usize = 1 << 20;
+
+/// Where a slot is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum State {
+    /// Unused.
+    #[default]
+    Free,
+    /// In use; events reach the handler.
+    Open,
+    /// Said goodbye: what is queued is sent, nothing more is taken in or out.
+    Closing,
+    /// Our side is shut down; the peer's last bytes are read away.
+    Linger,
+    /// Over; waits to be buried by a turn.
+    Dead,
+}
+
+/// What is going on with a slot, one bit each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// Its handler is on the stack: not served, timed or buried from above.
+    pub(crate) const RUNNING: Self = Self(1);
+    /// It stands in the run queue.
+    pub(crate) const QUEUED: Self = Self(1 << 1);
+    /// It stands in the list of those with output to flush.
+    pub(crate) const DIRTY: Self = Self(1 << 2);
+    /// The user paused its input.
+    pub(crate) const PAUSED: Self = Self(1 << 3);
+    /// The user wants to hear `writable`.
+    pub(crate) const WANT: Self = Self(1 << 4);
+    /// The peer has ended its stream.
+    pub(crate) const EOF: Self = Self(1 << 5);
+    /// To be served though nothing has arrived: resumed, answered, unblocked.
+    pub(crate) const KICK: Self = Self(1 << 6);
+    /// Closing waits for the peer's end, so that no reset destroys the goodbye.
+    pub(crate) const LINGER: Self = Self(1 << 7);
+    /// It listens.
+    pub(crate) const LISTENER: Self = Self(1 << 8);
+    /// Input stopped because too much output waits.
+    pub(crate) const BLOCKED: Self = Self(1 << 9);
+    /// A listener that waits for room or for the system to recover.
+    pub(crate) const HELD: Self = Self(1 << 10);
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) const fn clear(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+}
+
+/// One connection or listener.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) generation: u32,
+    pub(crate) state: State,
+    pub(crate) ready: Ready,
+    pub(crate) armed: Interest,
+    pub(crate) flags: Flags,
+    /// Counts requests; names the exchange under way.
+    pub(crate) seq: u32,
+    /// The first of the timers that hang on this connection; 0 is none, else index + 1.
+    pub(crate) timers: u32,
+    pub(crate) sock: Option<Sock>,
+    pub(crate) stack: Stack,
+    pub(crate) app: App,
+    pub(crate) out: Out,
+    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) deadline: Option<sul::Handle>,
+    pub(crate) why: Reason,
+    /// Since when queued output has made no progress, or lingering has lasted.
+    pub(crate) since: Micros,
+    pub(crate) opened: Micros,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// The pattern of its route, for people to read.
+    pub(crate) label: Option<Rc<str>>,
+}
+
+impl Slot {
+    pub(crate) fn tail(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.tail.len())
+    }
+
+    /// Whether a read would be of use now.
+    pub(crate) fn wants_read(&self, limits: &Limits) -> bool {
+        match self.state {
+            State::Open if self.flags.has(Flags::LISTENER) => !self.flags.has(Flags::HELD),
+            State::Open => {
+                !self.flags.has(Flags(Flags::PAUSED.0 | Flags::EOF.0))
+                    && self.out.len() <= limits.io.queue_high
+                    && (self.tail() == 0 || self.stack.wants_input())
+            }
+            State::Linger => true,
+            State::Free | State::Closing | State::Dead => false,
+        }
+    }
+
+    /// The directions in which readiness is of use now.
+    pub(crate) fn want(&self, limits: &Limits) -> Interest {
+        let mut want = Interest::NONE;
+        if self.wants_read(limits) {
+            want |= Interest::READ;
+        }
+        if !self.out.is_empty() {
+            want |= Interest::WRITE;
+        }
+        want
+    }
+
+    /// Whether a turn has something to do here.
+    pub(crate) fn has_work(&self, limits: &Limits) -> bool {
+        if self.flags.has(Flags::RUNNING) {
+            return false;
+        }
+        match self.state {
+            State::Free => false,
+            State::Dead => true,
+            State::Closing => self.out.is_empty() || self.ready.is_write(),
+            State::Open | State::Linger => {
+                self.flags.has(Flags::KICK)
+                    || self.ready.is_read() && self.wants_read(limits)
+                    || self.ready.is_write() && !self.out.is_empty()
+                    || self.flags.has(Flags::WANT) && self.out.len() <= limits.io.queue_low
+            }
+        }
+    }
+}
+
+/// What only a connection in the middle of something holds; pooled.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// Input that its protocol has not consumed yet.
+    pub(crate) tail: Vec<u8>,
+    /// The message being put together.
+    pub(crate) part: Vec<u8>,
+    /// A handler that was given out of its turn, to be installed by the next.
+    #[cfg(feature = "h1")]
+    pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
+    /// Bytes read away while lingering.
+    pub(crate) lingered: usize,
+}
+
+/// The buffers of a turn, one per depth of re-entry.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) rx: Vec<u8>,
+    pub(crate) scratch: Scratch,
+}
+
+/// Whether the runtime runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Life {
+    On,
+    Detached,
+    Dead,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) slots: Pages<Slot>,
+    pub(crate) runq: VecDeque<u32>,
+    pub(crate) dirty: Vec<u32>,
+    pub(crate) running: Vec<u32>,
+    pub(crate) sched: Sched<What>,
+    pub(crate) timers: Pages<Timer>,
+    /// Timers of connections whose handler was on the stack when they fell due.
+    pub(crate) parked: Vec<sul::Handle>,
+    /// Listeners that wait for a connection to end.
+    pub(crate) held: Vec<u32>,
+    pub(crate) pool: Pool,
+    pub(crate) extras: Vec<Box<Extra>>,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) events: Vec<Vec<Event>>,
+    /// Bytes in all tails together.
+    pub(crate) stashed: usize,
+    pub(crate) now: Micros,
+    pub(crate) depth: u32,
+    /// Bit d: the frame at depth d is known to be inside a modal loop.
+    pub(crate) modal: u32,
+    pub(crate) life: Life,
+    /// A turn has been asked for and has not come yet.
+    pub(crate) asked: bool,
+    /// Sockets to be released through the driver.
+    pub(crate) graveyard: Vec<(Token, Sock)>,
+    pub(crate) connections: usize,
+    /// `shutdown` was called: end when the last connection has gone.
+    pub(crate) leaving: bool,
+    pub(crate) limits: Rc<Limits>,
+    pub(crate) trigger: Trigger,
+    pub(crate) stats: Stats,
+    pub(crate) entropy: Entropy,
+    pub(crate) date: super::date::DateCache,
+    pub(crate) host: String,
+}
+
+impl Core {
+    pub(crate) fn new(limits: Limits, trigger: Trigger) -> Self {
+        Self {
+            slots: Pages::new(),
+            runq: VecDeque::new(),
+            dirty: Vec::new(),
+            running: Vec::new(),
+            sched: Sched::new(),
+            timers: Pages::new(),
+            parked: Vec::new(),
+            held: Vec::new(),
+            pool: Pool::new(POOL),
+            extras: Vec::new(),
+            frames: Vec::new(),
+            events: Vec::new(),
+            stashed: 0,
+            now: Micros::ZERO,
+            depth: 0,
+            modal: 0,
+            life: Life::On,
+            asked: false,
+            graveyard: Vec::new(),
+            connections: 0,
+            leaving: false,
+            limits: Rc::new(limits),
+            trigger,
+            stats: Stats::default(),
+            entropy: Entropy::new(),
+            date: super::date::DateCache::new(),
+            host: String::new(),
+        }
+    }
+
+    /// Gives the slot of a connection that still takes part: `None` is Gone.
+    pub(crate) fn open(&mut self, id: ConnId) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(id.index)
+            .filter(|slot| slot.generation == id.generation && slot.state == State::Open)
+    }
+
+    /// Gives the slot that an id names, in whatever state.
+    pub(crate) fn named(&mut self, id: ConnId) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(id.index)
+            .filter(|slot| slot.generation == id.generation && slot.state != State::Free)
+    }
+
+    /// Puts a socket into a fresh slot.
+    pub(crate) fn insert(&mut self, sock: Sock, stack: Stack, app: App) -> ConnId {
+        let index = self.slots.alloc();
+        let now = self.now;
+        let mut id = ConnId { index, generation: 0 };
+        let deadline = self.sched.add(What::Deadline(index));
+        if let Some(slot) = self.slots.get_mut(index) {
+            id.generation = slot.generation;
+            *slot = Slot {
+                generation: slot.generation,
+                state: State::Open,
+                ready: Ready::WRITE,
+                sock: Some(sock),
+                stack,
+                app,
+                deadline: Some(deadline),
+                opened: now,
+                ..Slot::default()
+            };
+        }
+        id
+    }
+
+    /// Puts a slot into the run queue, once.
+    pub(crate) fn queue(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index)
+            && !slot.flags.has(Flags::QUEUED)
+        {
+            slot.flags.set(Flags::QUEUED);
+            self.runq.push_back(index);
+        }
+    }
+
+    /// Notes that a slot has output to flush before the turn ends. One that runs is flushed when
+    /// its handler returns, or by a turn above it.
+    pub(crate) fn mark_dirty(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index)
+            && !slot.flags.has(Flags(Flags::DIRTY.0 | Flags::RUNNING.0))
+        {
+            slot.flags.set(Flags::DIRTY);
+            self.dirty.push(index);
+        }
+    }
+
+    /// Has a slot served though nothing has arrived.
+    pub(crate) fn kick(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.flags.set(Flags::KICK);
+            if !slot.flags.has(Flags::RUNNING) {
+                self.queue(index);
+            }
+        }
+    }
+
+    /// Ends a connection now: what is queued is dropped, the handler hears `closed` from a turn.
+    pub(crate) fn abort(&mut self, index: u32, why: Reason) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if matches!(slot.state, State::Free | State::Dead) {
+            return;
+        }
+        if slot.state != State::Linger {
+            slot.why = why;
+        }
+        slot.state = State::Dead;
+        slot.out.clear(&mut self.pool);
+        self.stats.aborted += u64::from(!matches!(why, Reason::Done));
+        self.let_go(index);
+        self.queue(index);
+    }
+
+    /// Starts a goodbye: what is queued is sent, then the connection ends.
+    pub(crate) fn start_close(&mut self, index: u32, why: Reason, linger: bool) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if slot.state != State::Open {
+            return;
+        }
+        slot.state = State::Closing;
+        slot.why = why;
+        if linger {
+            slot.flags.set(Flags::LINGER);
+        }
+        if slot.since == Micros::ZERO {
+            slot.since = self.now;
+        }
+        self.queue(index);
+    }
+
+    /// Gives the socket to the graveyard, which the turn empties through the driver.
+    pub(crate) fn let_go(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index)
+            && let Some(sock) = slot.sock.take()
+        {
+            self.graveyard.push((Token::new(index, slot.generation), sock));
+        }
+    }
+
+    /// Gives the extra of a slot, attaching a pooled one.
+    pub(crate) fn extra(&mut self, index: u32) -> Option<&mut Extra> {
+        let slot = self.slots.get_mut(index)?;
+        Some(slot.extra.get_or_insert_with(|| self.extras.pop().unwrap_or_default()))
+    }
+
+    /// Takes the extra back into the pool if it holds nothing.
+    pub(crate) fn drop_empty_extra(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let empty = slot.extra.as_ref().is_some_and(|e| e.is_empty());
+        if empty && let Some(mut extra) = slot.extra.take() {
+            extra.lingered = 0;
+            if self.extras.len() < 64 {
+                self.extras.push(extra);
+            }
+        }
+    }
+
+    /// Frees a buried slot. Everything of the user's has been taken out before.
+    pub(crate) fn free(&mut self, index: u32) {
+        self.let_go(index);
+        self.free_timers_of(index);
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.out.clear(&mut self.pool);
+        if let Some(mut extra) = slot.extra.take() {
+            self.stashed -= extra.tail.len();
+            self.pool.put(core::mem::take(&mut extra.tail));
+            self.pool.put(core::mem::take(&mut extra.part));
+        }
+        if let Some(deadline) = slot.deadline.take() {
+            self.sched.remove(deadline);
+        }
+        let listener = slot.flags.has(Flags::LISTENER);
+        *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
+        self.slots.free(index);
+        if !listener {
+            self.connections -= 1;
+            self.release_held();
+        }
+    }
+
+    /// Lets the listeners that waited for room try again.
+    fn release_held(&mut self) {
+        while let Some(index) = self.held.pop() {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.flags.clear(Flags::HELD);
+                self.kick(index);
+            }
+        }
+    }
+
+    /// Whether queued work can be done by a turn: what no descriptor announces.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.runq.is_empty()
+            || !self.dirty.is_empty()
+            || self.running.iter().any(|&i| {
+                self.slots.get(i).is_some_and(|s| !s.out.is_empty() && s.ready.is_write())
+            })
+    }
+
+    /// Sends what is queued, as far as the system takes it.
+    pub(crate) fn flush(&mut self, index: u32, net: &dyn Net) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let (Some(sock), false, true) = (slot.sock, slot.out.is_empty(), slot.ready.is_write())
+        else {
+            return;
+        };
+        let queued = slot.out.len();
+        match net.send(sock, &[std::io::IoSlice::new(slot.out.bytes())]) {
+            Ok(n) => {
+                slot.sent += n as u64;
+                slot.out.advance(n, &mut self.pool);
+                slot.since = self.now;
+                if n < queued {
+                    slot.ready = slot.ready & !Ready::WRITE;
+                }
+                self.after_send(index);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                slot.ready = slot.ready & !Ready::WRITE;
+                if slot.since == Micros::ZERO {
+                    slot.since = self.now;
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => self.mark_dirty(index),
+            Err(e) => self.abort(index, Reason::Io(e.kind())),
+        }
+    }
+
+    /// Lets a connection go on that had stopped because its output was too long.
+    fn after_send(&mut self, index: u32) {
+        let high = self.limits.io.queue_high;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if slot.out.is_empty() {
+            slot.since = Micros::ZERO;
+        }
+        if slot.flags.has(Flags::BLOCKED) && slot.out.len() <= high {
+            slot.flags.clear(Flags::BLOCKED);
+            self.kick(index);
+        }
+    }
+
+    /// Programs the one deadline of a slot from what its protocol, its output and its state ask.
+    pub(crate) fn arm_deadline(&mut self, index: u32) {
+        let Some(slot) = self.slots.get(index) else { return };
+        let Some(handle) = slot.deadline else { return };
+        let io = &self.limits.io;
+        let stalled = (!slot.out.is_empty()).then(|| slot.since + io.write_stall);
+        let at = match slot.state {
+            State::Open if slot.flags.has(Flags::LISTENER) => return,
+            State::Open => match (slot.stack.deadline(), stalled) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+            State::Closing => Some(slot.since + io.write_stall),
+            State::Linger => Some(slot.since + io.linger),
+            State::Free | State::Dead => None,
+        };
+        match at {
+            Some(at) => _ = self.sched.arm(handle, at, sul::Slack::Coarse, self.now),
+            None => _ = self.sched.cancel(handle),
+        }
+    }
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        #[cfg(feature = "h1")]
+        if self.stream.is_some() {
+            return false;
+        }
+        self.tail.is_empty() && self.part.is_empty() && self.lingered == 0
+    }
+}

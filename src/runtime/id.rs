@@ -1,0 +1,147 @@
+//! What names connections, and how they end.
+
+use core::fmt;
+use std::io;
+
+use crate::Error;
+
+/// Names a connection. `Copy`; says `Gone` once the connection has ended, and never names another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Names a listener, as [`ConnId`] names a connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerId(pub(crate) ConnId);
+
+/// Names a timer, whether it is armed or not, until it is cancelled or has fired for the last time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TimerId(pub(crate) crate::sul::Handle);
+
+/// The id is stale: the connection or timer has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "complete by definition")]
+pub struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection has ended")
+    }
+}
+
+impl core::error::Error for Gone {}
+
+/// Why something was not taken for sending. Nothing of it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection has ended, or has begun to.
+    Gone,
+    /// Too much waits already; `room` bytes could be taken. Ask for `writable` and send it then.
+    Full {
+        /// How many bytes the queue would take; 0 when it is over its high mark.
+        room: usize,
+    },
+    /// The call was against its contract: see [`Error::rule`].
+    Misuse(Error),
+}
+
+impl From<Error> for SendError {
+    fn from(e: Error) -> Self {
+        Self::Misuse(e)
+    }
+}
+
+impl From<Gone> for SendError {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => Gone.fmt(f),
+            Self::Full { room } => write!(f, "the output queue is full: room for {room} bytes"),
+            Self::Misuse(e) => e.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+
+/// Why a connection or an exchange ended; told exactly once, by `closed`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Reason {
+    /// In good order: the exchange is complete, or the peer or we closed politely.
+    #[default]
+    Done,
+    /// The WebSocket closing handshake is complete; 1005 if the peer gave no code.
+    Closed {
+        /// The peer's code, RFC 6455, section 7.4.
+        code: u16,
+    },
+    /// The peer ended its stream in the middle of something.
+    Eof,
+    /// The peer broke its protocol, or was too slow.
+    Peer(Error),
+    /// The system reported an error on the socket.
+    Io(io::ErrorKind),
+    /// Queued output made no progress for too long.
+    WriteStall,
+    /// A limit for all connections together was reached.
+    Overload,
+    /// `abort` was called.
+    Aborted,
+    /// A handler panicked.
+    Panic,
+    /// The runtime ended.
+    Shutdown,
+}
+
+/// What was refused, given back with the reason.
+pub struct Rejected<T> {
+    /// As it was given.
+    pub value: T,
+    /// Why it was refused.
+    pub error: io::Error,
+}
+
+impl<T> fmt::Debug for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> core::error::Error for Rejected<T> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<T> From<Rejected<T>> for io::Error {
+    fn from(r: Rejected<T>) -> Self {
+        r.error
+    }
+}

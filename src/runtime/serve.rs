@@ -1,0 +1,521 @@
+//! One item of the run queue: read, hand to the protocol, flush; or one step of ending.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lodger_backend::{Net, Ready, Trigger};
+
+use super::core::{Core, Flags, Frame, State};
+use super::handler::App;
+use super::id::{ConnId, Reason};
+use super::{Handle, listen, pump};
+use crate::io::{Rx, Tx};
+use crate::proto::stack::{Farewell, Flow};
+use crate::{Error, Limits};
+
+/// What came of running user code.
+pub(crate) enum Outcome {
+    Fine,
+    /// The protocol gave up; its goodbye is in the output.
+    Broke(Error),
+    Panicked,
+}
+
+/// A handler that is out of its slot while it runs.
+struct Lent {
+    id: ConnId,
+    app: App,
+}
+
+/// What a read brought.
+struct Filled {
+    len: usize,
+    eof: bool,
+}
+
+/// Serves one slot as far as one read goes.
+pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
+    let mut core = h.core();
+    let Some(slot) = core.slots.get_mut(index) else { return };
+    slot.flags.clear(Flags::QUEUED);
+    if slot.flags.has(Flags::RUNNING) {
+        return;
+    }
+    match slot.state {
+        State::Free => {}
+        State::Dead => {
+            drop(core);
+            bury(h, index);
+        }
+        State::Closing => {
+            drop(core);
+            drain(h, index);
+        }
+        State::Linger => linger(h, &mut core, frame, index),
+        State::Open if slot.flags.has(Flags::LISTENER) => {
+            drop(core);
+            listen::accept(h, index);
+        }
+        State::Open => {
+            core.flush(index, &*h.0.net);
+            let Some(filled) = fill(&mut core, &*h.0.net, frame, index) else {
+                after(h, &mut core, index);
+                return;
+            };
+            let Some(lent) = begin(&mut core, index) else { return };
+            drop(core);
+            run(h, frame, &filled, lent);
+        }
+    }
+}
+
+/// Hands what was read to the protocol and its handler, and puts everything back.
+fn run(h: &Handle, frame: &mut Frame, filled: &Filled, mut lent: Lent) {
+    let Frame { rx, scratch } = frame;
+    let mut rx = Rx::new(rx.get_mut(..filled.len).unwrap_or_default(), filled.eof);
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        pump::pump(h, lent.id, &mut rx, scratch, &mut lent.app)?;
+        pump::writable(h, lent.id, &mut lent.app);
+        Ok(())
+    }));
+    let outcome = match ran {
+        Ok(Ok(())) => Outcome::Fine,
+        Ok(Err(e)) => Outcome::Broke(e),
+        Err(_) => Outcome::Panicked,
+    };
+    let mut core = h.core();
+    stash(&mut core, lent.id.index, rx.peek());
+    finish(h, &mut core, lent, &outcome);
+}
+
+/// Runs `f` with a connection's handler out of its slot, outside of reading.
+pub(crate) fn with_handler(h: &Handle, index: u32, f: impl FnOnce(&Handle, ConnId, &mut App)) {
+    let lent = {
+        let mut core = h.core();
+        let open = core.slots.get(index).is_some_and(|s| s.state == State::Open);
+        if open { begin(&mut core, index) } else { None }
+    };
+    let Some(mut lent) = lent else { return };
+    let ran = catch_unwind(AssertUnwindSafe(|| f(h, lent.id, &mut lent.app)));
+    let outcome = if ran.is_ok() { Outcome::Fine } else { Outcome::Panicked };
+    finish(h, &mut h.core(), lent, &outcome);
+}
+
+/// Takes the handler out of its slot.
+fn begin(core: &mut Core, index: u32) -> Option<Lent> {
+    let slot = core.slots.get_mut(index)?;
+    if slot.flags.has(Flags::RUNNING) {
+        return None;
+    }
+    slot.flags.set(Flags::RUNNING);
+    let app = core::mem::take(&mut slot.app);
+    let id = ConnId { index, generation: slot.generation };
+    core.running.push(index);
+    Some(Lent { id, app })
+}
+
+/// Puts the handler back and does what waited for its return.
+fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
+    let index = lent.id.index;
+    core.running.retain(|&i| i != index);
+    if let Some(slot) = core.slots.get_mut(index) {
+        slot.flags.clear(Flags::RUNNING);
+        core::mem::swap(&mut slot.app, &mut lent.app);
+    }
+    match outcome {
+        Outcome::Fine => {}
+        Outcome::Broke(e) => broke(core, index, *e),
+        Outcome::Panicked => panicked(core, index, &*h.0.net),
+    }
+    core.unpark();
+    after(h, core, index);
+}
+
+/// The common end of a step: flush, see whether the protocol is done, arm, queue what is left.
+fn after(h: &Handle, core: &mut Core, index: u32) {
+    see_end(core, index);
+    core.flush(index, &*h.0.net);
+    core.arm_deadline(index);
+    let Core { slots, limits, .. } = core;
+    let Some(slot) = slots.get(index) else { return };
+    if slot.has_work(limits) {
+        core.queue(index);
+    }
+    h.sync(core, index);
+}
+
+/// Begins to close if the protocol has nothing more to do.
+fn see_end(core: &mut Core, index: u32) {
+    let Some(slot) = core.slots.get(index) else { return };
+    if slot.state != State::Open || slot.flags.has(Flags::LISTENER) {
+        return;
+    }
+    match slot.stack.flow(slot.flags.has(Flags::EOF) && slot.tail() == 0) {
+        Flow::Open => {}
+        Flow::Done { linger } => core.start_close(index, slot.why, linger),
+        Flow::Lost => core.abort(index, Reason::Eof),
+    }
+}
+
+fn broke(core: &mut Core, index: u32, e: Error) {
+    let Some(slot) = core.slots.get_mut(index) else { return };
+    let why = if slot.flags.has(Flags::EOF) { Reason::Eof } else { Reason::Peer(e) };
+    if slot.out.is_empty() {
+        core.abort(index, if slot.stack.is_idle() { Reason::Done } else { why });
+    } else {
+        core.start_close(index, why, true);
+    }
+}
+
+/// A handler that panics loses its connection, nothing else: it hears 500 or 1011 where its
+/// protocol can still say so.
+fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
+    core.stats.panics += 1;
+    core.farewell(index, Farewell::Panic, net);
+    core.start_close(index, Reason::Panic, true);
+}
+
+/// Puts the leftover of last time to the front of the buffer and reads behind it, once. `None`:
+/// nothing to hand on.
+fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<Filled> {
+    let kicked = unstash(core, frame, index)?;
+    let mut filled = Filled { len: kicked.0, eof: false };
+    let Core { slots, limits, stats, .. } = core;
+    let slot = slots.get_mut(index)?;
+    let sock = slot.sock?;
+    let room = frame.rx.get_mut(filled.len..).unwrap_or_default();
+    let reads = slot.ready.is_read() && slot.wants_read(limits) && !room.is_empty();
+    if reads {
+        let size = room.len();
+        match net.recv(sock, room) {
+            Ok(0) => slot.flags.set(Flags::EOF),
+            Ok(n) => {
+                filled.len += n;
+                slot.received += n as u64;
+                stats.received += n as u64;
+                // A short read has emptied the socket, unless its end was announced as well.
+                if n < size && !slot.ready.is_hup() {
+                    slot.ready = slot.ready & !Ready::READ;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                slot.ready = slot.ready & !Ready::READ;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                core.abort(index, Reason::Io(e.kind()));
+                return None;
+            }
+        }
+    }
+    filled.eof = slot.flags.has(Flags::EOF);
+    (kicked.1 || reads).then_some(filled)
+}
+
+/// Moves the tail into the buffer. Gives its length, and whether the slot is to be served even if
+/// nothing is read.
+fn unstash(core: &mut Core, frame: &mut Frame, index: u32) -> Option<(usize, bool)> {
+    let Core { slots, pool, stashed, limits, .. } = core;
+    let slot = slots.get_mut(index)?;
+    let kicked = slot.flags.has(Flags::KICK)
+        || slot.flags.has(Flags::WANT) && slot.out.len() <= limits.io.queue_low;
+    let reads = slot.ready.is_read() && slot.wants_read(limits);
+    slot.flags.clear(Flags::KICK);
+    if !kicked && !reads {
+        return None;
+    }
+    let mut len = 0;
+    if let Some(extra) = &mut slot.extra
+        && !extra.tail.is_empty()
+    {
+        len = extra.tail.len();
+        if frame.rx.len() < len {
+            frame.rx.resize(len + limits.io.receive, 0);
+        }
+        if let Some(front) = frame.rx.get_mut(..len) {
+            front.copy_from_slice(&extra.tail);
+        }
+        *stashed -= len;
+        pool.put(core::mem::take(&mut extra.tail));
+        core.drop_empty_extra(index);
+    }
+    Some((len, kicked))
+}
+
+/// Keeps what the protocol did not consume, within the budget of all connections together.
+fn stash(core: &mut Core, index: u32, rest: &[u8]) {
+    if rest.is_empty() {
+        return;
+    }
+    let live = core.slots.get(index).is_some_and(|s| s.state == State::Open);
+    if !live {
+        return;
+    }
+    if core.stashed + rest.len() > core.limits.io.stash {
+        core.abort(index, Reason::Overload);
+        return;
+    }
+    core.stashed += rest.len();
+    let mut tail = core.pool.take();
+    tail.extend_from_slice(rest);
+    if let Some(extra) = core.extra(index) {
+        extra.tail = tail;
+    }
+}
+
+/// Sends the rest of a goodbye; then the connection ends or waits for the peer's end.
+fn drain(h: &Handle, index: u32) {
+    let mut core = h.core();
+    core.flush(index, &*h.0.net);
+    let Some(slot) = core.slots.get_mut(index) else { return };
+    if slot.state != State::Closing {
+        core.queue(index);
+        return;
+    }
+    if !slot.out.is_empty() {
+        core.arm_deadline(index);
+        h.sync(&mut core, index);
+        return;
+    }
+    let lingers = slot.flags.has(Flags::LINGER)
+        && !slot.flags.has(Flags::EOF)
+        && slot.sock.is_some_and(|sock| h.0.net.shutdown(sock).is_ok());
+    if !lingers {
+        slot.state = State::Dead;
+        drop(core);
+        bury(h, index);
+        return;
+    }
+    slot.state = State::Linger;
+    slot.flags.set(Flags::KICK);
+    let why = slot.why;
+    slot.since = core.now;
+    let lent = begin(&mut core, index);
+    drop(core);
+    if let Some(lent) = lent {
+        tell_closed(h, lent, why);
+    }
+    let mut core = h.core();
+    core.arm_deadline(index);
+    core.kick(index);
+    h.sync(&mut core, index);
+}
+
+/// Reads away what the peer still sends, so that no reset destroys what we said last.
+fn linger(h: &Handle, core: &mut Core, frame: &mut Frame, index: u32) {
+    let most = core.limits.io.linger_bytes;
+    let Some(slot) = core.slots.get_mut(index) else { return };
+    slot.flags.clear(Flags::KICK);
+    let Some(sock) = slot.sock else { return };
+    let size = frame.rx.len();
+    let over = match h.0.net.recv(sock, &mut frame.rx) {
+        Ok(0) => true,
+        Ok(n) => {
+            if n < size && !slot.ready.is_hup() {
+                slot.ready = slot.ready & !Ready::READ;
+            }
+            core.extra(index).is_none_or(|extra| {
+                extra.lingered += n;
+                extra.lingered > most
+            })
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            slot.ready = slot.ready & !Ready::READ;
+            false
+        }
+        Err(e) => e.kind() != io::ErrorKind::Interrupted,
+    };
+    if over && let Some(slot) = core.slots.get_mut(index) {
+        slot.state = State::Dead;
+        core.let_go(index);
+    }
+    let Core { slots, limits, .. } = core;
+    if slots.get(index).is_some_and(|slot| slot.has_work(limits)) {
+        core.queue(index);
+    }
+    h.sync(core, index);
+}
+
+/// Tells a handler that it is over and drops it, with nothing borrowed.
+fn tell_closed(h: &Handle, lent: Lent, why: Reason) {
+    let Lent { id, mut app } = lent;
+    let told = catch_unwind(AssertUnwindSafe(|| app.closed(h, id, why)));
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(app)));
+    let mut core = h.core();
+    core.stats.panics += u64::from(told.is_err()) + u64::from(dropped.is_err());
+    core.running.retain(|&i| i != id.index);
+    if let Some(slot) = core.slots.get_mut(id.index) {
+        slot.flags.clear(Flags::RUNNING);
+    }
+    core.unpark();
+}
+
+/// Ends a dead connection: its handler hears why, then its slot is free.
+pub(crate) fn bury(h: &Handle, index: u32) {
+    let (lent, why) = {
+        let mut core = h.core();
+        let Some(slot) = core.slots.get(index).filter(|s| s.state == State::Dead) else { return };
+        let why = slot.why;
+        let Some(lent) = begin(&mut core, index) else { return };
+        (lent, why)
+    };
+    let late = {
+        let mut core = h.core();
+        core.slots.get_mut(index).and_then(|s| s.extra.as_mut()).and_then(take_stream)
+    };
+    tell_closed(h, lent, why);
+    if let Some(stream) = late {
+        tell_closed_stream(h, index, stream, why);
+    }
+    let mut core = h.core();
+    core.free(index);
+}
+
+#[cfg(feature = "h1")]
+type Stream = std::boxed::Box<dyn super::handler::http::Handler>;
+#[cfg(not(feature = "h1"))]
+type Stream = ();
+
+#[cfg(feature = "h1")]
+fn take_stream(extra: &mut std::boxed::Box<super::core::Extra>) -> Option<Stream> {
+    extra.stream.take()
+}
+
+#[cfg(not(feature = "h1"))]
+fn take_stream(_extra: &mut std::boxed::Box<super::core::Extra>) -> Option<Stream> {
+    None
+}
+
+/// A handler that was given but never installed hears its end too.
+#[cfg(feature = "h1")]
+fn tell_closed_stream(h: &Handle, index: u32, stream: Stream, why: Reason) {
+    let id = h.core().slots.get(index).map(|s| ConnId { index, generation: s.generation });
+    if let Some(id) = id {
+        let app = App::stream_only(stream);
+        tell_closed(h, Lent { id, app }, why);
+    }
+}
+
+#[cfg(not(feature = "h1"))]
+fn tell_closed_stream(_h: &Handle, _index: u32, _stream: Stream, _why: Reason) {}
+
+impl Core {
+    /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
+    ///
+    /// [`Stack::farewell`]: crate::proto::stack::Stack::farewell
+    pub(crate) fn farewell(&mut self, index: u32, why: Farewell, net: &dyn Net) -> bool {
+        let Self { slots, pool, entropy, limits, now, .. } = self;
+        let Some(slot) = slots.get_mut(index).filter(|s| s.state == State::Open) else {
+            return true;
+        };
+        let mut random = || entropy.next(net);
+        let mut cx = crate::proto::Cx { now: *now, limits, random: &mut random };
+        slot.stack.farewell(&mut cx, &mut Tx::new(&mut slot.out, pool), why)
+    }
+
+    /// What the one deadline of a slot means now.
+    pub(crate) fn deadline_due(&mut self, index: u32, net: &dyn Net) {
+        let now = self.now;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if slot.flags.has(Flags::RUNNING) {
+            // The handler's return looks at the deadline again.
+            return;
+        }
+        let stalled = !slot.out.is_empty() && slot.since + self.limits.io.write_stall <= now;
+        match slot.state {
+            State::Free | State::Dead => {}
+            State::Linger => {
+                slot.state = State::Dead;
+                self.let_go(index);
+                self.queue(index);
+            }
+            State::Open | State::Closing if stalled => self.abort(index, Reason::WriteStall),
+            State::Closing => self.arm_deadline(index),
+            State::Open if slot.flags.has(Flags::LISTENER) => {
+                slot.flags.clear(Flags::HELD);
+                self.kick(index);
+            }
+            State::Open => self.protocol_due(index, net),
+        }
+    }
+
+    fn protocol_due(&mut self, index: u32, net: &dyn Net) {
+        let Self { slots, pool, entropy, limits, now, .. } = self;
+        let Some(slot) = slots.get_mut(index) else { return };
+        let mut random = || entropy.next(net);
+        let mut cx = crate::proto::Cx { now: *now, limits, random: &mut random };
+        let due = slot.stack.on_deadline(&mut cx, &mut Tx::new(&mut slot.out, pool));
+        if let Err(e) = due {
+            broke(self, index, e);
+        }
+        self.flush(index, net);
+        self.arm_deadline(index);
+        let Self { slots, limits, .. } = self;
+        if slots.get(index).is_some_and(|slot| slot.has_work(limits)) {
+            self.queue(index);
+        }
+    }
+}
+
+impl Handle {
+    /// Asks a level-triggered or oneshot loop again for what is wanted and not known to be ready.
+    pub(crate) fn sync(&self, core: &mut Core, index: u32) {
+        if core.trigger == Trigger::Edge {
+            return;
+        }
+        let Core { slots, limits, trigger, .. } = core;
+        let Some(slot) = slots.get_mut(index) else { return };
+        let (Some(sock), want) = (slot.sock, slot.want(limits)) else { return };
+        let missing = want.bits() & !slot.ready.bits() & !slot.armed.bits();
+        if missing == 0 {
+            return;
+        }
+        slot.armed = match trigger {
+            Trigger::Level => want,
+            Trigger::Edge | Trigger::Oneshot => {
+                lodger_backend::Interest::from_bits(slot.armed.bits() | missing)
+            }
+        };
+        self.rearm(core, index, sock);
+    }
+
+    /// Notes what a report disarmed, and disarms what nobody wants.
+    pub(crate) fn disarm_unwanted(&self, core: &mut Core, index: u32, ready: Ready) {
+        let Core { slots, limits, trigger, .. } = core;
+        let Some(slot) = slots.get_mut(index) else { return };
+        if *trigger == Trigger::Oneshot {
+            slot.armed = lodger_backend::Interest::NONE;
+            return;
+        }
+        let want = slot.want(limits);
+        let unwanted = ready.bits() & slot.armed.bits() & !want.bits();
+        let ended = ready.is_hup() && want.is_none();
+        if let Some(sock) = slot.sock
+            && (unwanted != 0 || ended)
+        {
+            slot.armed = want;
+            self.rearm(core, index, sock);
+        }
+    }
+
+    fn rearm(&self, core: &mut Core, index: u32, sock: lodger_backend::Sock) {
+        let Some(slot) = core.slots.get(index) else { return };
+        let token = lodger_backend::Token::new(index, slot.generation);
+        let armed = slot.armed;
+        let done = match self.0.net.source(sock) {
+            Some(source) => self.0.driver.borrow_mut().rearm(source, token, armed),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        if let Err(e) = done {
+            core.abort(index, Reason::Io(e.kind()));
+        }
+    }
+}
+
+impl Limits {
+    /// The size of a turn's receive buffer: no head that is within its limit fills it.
+    pub(crate) fn receive_buffer(&self) -> usize {
+        self.io.receive.max(4096).max(self.h1.head.saturating_add(4096))
+    }
+}
+
