@@ -138,7 +138,8 @@ fn few_descriptors() -> Res<Outcome> {
     let refused = refusal(&ended, &[1])?;
 
     let server = Server::start_with_descriptors(16)?;
-    let mut peers = Vec::new();
+    let served = load::websocket(server.port())?;
+    let mut peers = vec![served];
     for _ in 0..20 {
         peers.push(load::connect(server.port())?);
     }

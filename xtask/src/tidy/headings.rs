@@ -7,7 +7,16 @@ const README: [&str; 4] = ["What it ", "Files", "Run", "What you should see"];
 
 /// Gives one line for each page whose headings are not those of its kind.
 pub(super) fn check(files: &[File]) -> Vec<String> {
-    files.iter().filter_map(complaint).collect()
+    files.iter().filter_map(complaint).chain(unlisted(files)).collect()
+}
+
+/// Finds decisions that the list of them does not name.
+fn unlisted(files: &[File]) -> Vec<String> {
+    let list = files.iter().find(|file| file.path == "docs/decisions/README.md");
+    let list = list.map(|list| list.text.as_str()).unwrap_or_default();
+    let pages = files.iter().filter_map(|file| file.path.strip_prefix("docs/decisions/"));
+    let missing = pages.filter(|page| *page != "README.md" && !list.contains(&format!("({page})")));
+    missing.map(|page| format!("docs/decisions/README.md: {page} is not in the list")).collect()
 }
 
 fn complaint(file: &File) -> Option<String> {
@@ -34,7 +43,16 @@ mod tests {
 
         let good = File::new("docs/decisions/a.md", page);
         let bad = File::new("docs/decisions/b.md", &page.replace("Cost", "Price"));
+        let list = File::new("docs/decisions/README.md", "[a](a.md) [b](b.md)");
 
-        assert_eq!(check(&[good, bad]).len(), 1);
+        assert_eq!(check(&[good, bad, list]).len(), 1);
+    }
+
+    #[test]
+    fn a_decision_is_listed() {
+        let page =
+            File::new("docs/decisions/a.md", "## Question\n## Choice\n## What else\n## Cost\n");
+
+        assert_eq!(check(&[page]), ["docs/decisions/README.md: a.md is not in the list"]);
     }
 }

@@ -1,5 +1,7 @@
-//! What no compiler checks: who imports whom, sizes of files, headings, forbidden words.
+//! What no compiler checks: who imports whom, sizes of files, headings, forbidden words,
+//! dependencies without a reason.
 
+mod dependencies;
 mod headings;
 mod imports;
 mod source;
@@ -49,6 +51,7 @@ pub(crate) fn check(root: &Path) -> Res<Findings> {
     findings.broken.extend(imports::check(&files));
     findings.broken.extend(headings::check(&files));
     findings.broken.extend(words::check(&files));
+    findings.broken.extend(dependencies::check(&files));
     sizes(&files, &mut findings);
     Ok(findings)
 }
