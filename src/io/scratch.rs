@@ -50,4 +50,9 @@ impl Scratch {
         self.fields.clear();
         &mut self.fields
     }
+
+    /// Gives what was put into that list.
+    pub fn list(&self) -> &[FieldSpan] {
+        &self.fields
+    }
 }

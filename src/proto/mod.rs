@@ -5,6 +5,10 @@
 //!
 //! [`Tx`]: crate::io::Tx
 
+#[cfg(feature = "h1")]
+pub mod h1;
+#[cfg(feature = "std")]
+pub(crate) mod stack;
 #[cfg(feature = "ws")]
 pub mod ws;
 

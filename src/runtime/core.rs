@@ -159,7 +159,7 @@ impl Slot {
 }
 
 /// What only a connection in the middle of something holds; pooled.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Extra {
     /// Input that its protocol has not consumed yet.
     pub(crate) tail: Vec<u8>,
@@ -490,6 +490,12 @@ impl Core {
             Some(at) => _ = self.sched.arm(handle, at, sul::Slack::Coarse, self.now),
             None => _ = self.sched.cancel(handle),
         }
+    }
+}
+
+impl core::fmt::Debug for Extra {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Extra").field("tail", &self.tail.len()).finish_non_exhaustive()
     }
 }
 

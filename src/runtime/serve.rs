@@ -158,10 +158,15 @@ fn see_end(core: &mut Core, index: u32) {
 }
 
 fn broke(core: &mut Core, index: u32, e: Error) {
-    let Some(slot) = core.slots.get_mut(index) else { return };
-    let why = if slot.flags.has(Flags::EOF) { Reason::Eof } else { Reason::Peer(e) };
+    let Some(slot) = core.slots.get(index) else { return };
+    let idle = slot.stack.is_idle();
+    let why = match slot.flags.has(Flags::EOF) {
+        _ if idle => Reason::Done,
+        true => Reason::Eof,
+        false => Reason::Peer(e),
+    };
     if slot.out.is_empty() {
-        core.abort(index, if slot.stack.is_idle() { Reason::Done } else { why });
+        core.abort(index, why);
     } else {
         core.start_close(index, why, true);
     }
@@ -267,6 +272,7 @@ fn stash(core: &mut Core, index: u32, rest: &[u8]) {
 fn drain(h: &Handle, index: u32) {
     let mut core = h.core();
     core.flush(index, &*h.0.net);
+    let now = core.now;
     let Some(slot) = core.slots.get_mut(index) else { return };
     if slot.state != State::Closing {
         core.queue(index);
@@ -289,7 +295,7 @@ fn drain(h: &Handle, index: u32) {
     slot.state = State::Linger;
     slot.flags.set(Flags::KICK);
     let why = slot.why;
-    slot.since = core.now;
+    slot.since = now;
     let lent = begin(&mut core, index);
     drop(core);
     if let Some(lent) = lent {
@@ -359,45 +365,11 @@ pub(crate) fn bury(h: &Handle, index: u32) {
         let Some(lent) = begin(&mut core, index) else { return };
         (lent, why)
     };
-    let late = {
-        let mut core = h.core();
-        core.slots.get_mut(index).and_then(|s| s.extra.as_mut()).and_then(take_stream)
-    };
+    #[cfg(feature = "h1")]
+    pump::close_late(h, lent.id, why);
     tell_closed(h, lent, why);
-    if let Some(stream) = late {
-        tell_closed_stream(h, index, stream, why);
-    }
-    let mut core = h.core();
-    core.free(index);
+    h.core().free(index);
 }
-
-#[cfg(feature = "h1")]
-type Stream = std::boxed::Box<dyn super::handler::http::Handler>;
-#[cfg(not(feature = "h1"))]
-type Stream = ();
-
-#[cfg(feature = "h1")]
-fn take_stream(extra: &mut std::boxed::Box<super::core::Extra>) -> Option<Stream> {
-    extra.stream.take()
-}
-
-#[cfg(not(feature = "h1"))]
-fn take_stream(_extra: &mut std::boxed::Box<super::core::Extra>) -> Option<Stream> {
-    None
-}
-
-/// A handler that was given but never installed hears its end too.
-#[cfg(feature = "h1")]
-fn tell_closed_stream(h: &Handle, index: u32, stream: Stream, why: Reason) {
-    let id = h.core().slots.get(index).map(|s| ConnId { index, generation: s.generation });
-    if let Some(id) = id {
-        let app = App::stream_only(stream);
-        tell_closed(h, Lent { id, app }, why);
-    }
-}
-
-#[cfg(not(feature = "h1"))]
-fn tell_closed_stream(_h: &Handle, _index: u32, _stream: Stream, _why: Reason) {}
 
 impl Core {
     /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
@@ -476,7 +448,7 @@ impl Handle {
                 lodger_backend::Interest::from_bits(slot.armed.bits() | missing)
             }
         };
-        self.rearm(core, index, sock);
+        self.rearm_source(core, index, sock);
     }
 
     /// Notes what a report disarmed, and disarms what nobody wants.
@@ -494,11 +466,11 @@ impl Handle {
             && (unwanted != 0 || ended)
         {
             slot.armed = want;
-            self.rearm(core, index, sock);
+            self.rearm_source(core, index, sock);
         }
     }
 
-    fn rearm(&self, core: &mut Core, index: u32, sock: lodger_backend::Sock) {
+    fn rearm_source(&self, core: &mut Core, index: u32, sock: lodger_backend::Sock) {
         let Some(slot) = core.slots.get(index) else { return };
         let token = lodger_backend::Token::new(index, slot.generation);
         let armed = slot.armed;
@@ -518,4 +490,3 @@ impl Limits {
         self.io.receive.max(4096).max(self.h1.head.saturating_add(4096))
     }
 }
-

@@ -165,7 +165,7 @@ impl Handle {
                 Job::Tag(conn, tag) => serve::with_handler(self, conn.index, |h, id, app| {
                     app.timer(h, id, tag);
                 }),
-                Job::Once(f) => self.guarded(|h| f(h)),
+                Job::Once(f) => _ = self.guarded(|h| f(h)),
                 Job::Every(handle, period, at, call) => self.run_every(handle, period, at, call),
             }
             if !self.is_on() {
@@ -278,8 +278,8 @@ impl Core {
     }
 
     /// Takes every closure, to be dropped with nothing borrowed when the runtime ends.
-    pub(crate) fn take_closures(&mut self) -> std::vec::Vec<Box<dyn core::any::Any>> {
-        let mut out: std::vec::Vec<Box<dyn core::any::Any>> = std::vec::Vec::new();
+    pub(crate) fn take_closures(&mut self) -> Vec<Box<dyn core::any::Any>> {
+        let mut out: Vec<Box<dyn core::any::Any>> = Vec::new();
         for index in 0..self.timers.end() {
             match self.timers.get(index).map(|t| &t.kind) {
                 Some(Kind::Once(_) | Kind::Every { .. }) => {

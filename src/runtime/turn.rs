@@ -92,7 +92,7 @@ impl Handle {
 
     /// Sorts the reports: sticky bits, and into the run queue what has work. Returns whether there
     /// were any.
-    fn harvest(&self, events: std::vec::Vec<Event>, now: Micros) -> bool {
+    fn harvest(&self, events: Vec<Event>, now: Micros) -> bool {
         let mut core = self.core();
         core.now = now;
         core.asked = false;
@@ -136,10 +136,11 @@ impl Handle {
         }
         core.depth += 1;
         let receive = core.limits.receive_buffer();
-        Some(core.frames.pop().unwrap_or_else(|| Frame {
-            rx: std::vec![0; receive],
-            scratch: Scratch::new(),
-        }))
+        Some(
+            core.frames
+                .pop()
+                .unwrap_or_else(|| Frame { rx: std::vec![0; receive], scratch: Scratch::new() }),
+        )
     }
 
     /// Messages, timers, connections. Returns whether there was anything to do.
@@ -257,7 +258,7 @@ impl Handle {
 }
 
 impl Core {
-    fn give_events(&mut self, mut events: std::vec::Vec<Event>) {
+    fn give_events(&mut self, mut events: Vec<Event>) {
         events.clear();
         self.events.push(events);
     }

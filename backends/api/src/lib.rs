@@ -9,8 +9,8 @@
 //! # The readiness contract
 //!
 //! 1. A report ([`Event`]) is a **hint**. It may be spurious, repeated or stale; the guest finds
-//!    the truth by trying. Hang-up and error are reported as both directions ready and
-//!    ended ([`Ready::ENDED`]), so that the next calls surface them.
+//!    the truth by trying. Hang-up and error are reported as both directions ready with
+//!    [`Ready::HUP`], so that the next calls surface them.
 //! 2. After [`Backend::watch`] or [`Backend::rearm`] each direction asked for is reported at least
 //!    once if it is ready or becomes ready. Nothing more is promised.
 //! 3. How often it is reported is the backend's [`Trigger`]: level (while it lasts), edge (once a

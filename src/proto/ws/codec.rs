@@ -227,12 +227,7 @@ impl Ws {
     /// # Errors
     ///
     /// Misuse after a Close frame, and for more than 125 bytes.
-    pub fn ping(
-        &mut self,
-        cx: &mut Cx<'_>,
-        tx: &mut Tx<'_>,
-        payload: &[u8],
-    ) -> Result<(), Error> {
+    pub fn ping(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, payload: &[u8]) -> Result<(), Error> {
         self.may_send()?;
         if payload.len() > CONTROL_MAX {
             return Err(Error::misuse("a ping has at most 125 bytes"));
@@ -444,8 +439,7 @@ impl Ws {
             return Ok(None);
         }
         self.unmask(data);
-        if kind == Kind::Text
-            && !(self.text_in.feed(data) && (self.text_in.is_complete() || !last))
+        if kind == Kind::Text && !(self.text_in.feed(data) && (self.text_in.is_complete() || !last))
         {
             return Err(self.not_utf8(cx, tx));
         }

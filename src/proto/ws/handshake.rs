@@ -254,7 +254,11 @@ impl<'c> Request<'c> {
         put_field(out, "Sec-WebSocket-Key", &self.key);
         put_field(out, "Sec-WebSocket-Version", b"13");
         if !self.config.subprotocols().is_empty() {
-            put_field(out, "Sec-WebSocket-Protocol", self.config.subprotocols().join(", ").as_bytes());
+            put_field(
+                out,
+                "Sec-WebSocket-Protocol",
+                self.config.subprotocols().join(", ").as_bytes(),
+            );
         }
     }
 }

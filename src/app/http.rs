@@ -1,0 +1,282 @@
+//! An HTTP server: routes by host, path and method, and the WebSockets behind them.
+
+use std::boxed::Box;
+use std::io;
+use std::rc::Rc;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use crate::runtime::handler::http::{Answer, Request, Response, Routes};
+use crate::runtime::{Serve, Service};
+
+/// Parameters that one pattern may have.
+const PARAMS: usize = 8;
+
+type Route = Box<dyn Fn(&Request<'_>, Response<'_>) -> Answer>;
+
+/// Routes by path and method; give it to [`Handle::listen`](crate::Handle::listen).
+///
+/// A pattern is a path whose segments may be parameters: `/user/{id}` matches one segment,
+/// `/files/{*rest}` all that follow. The most literal pattern wins. HEAD is answered by the GET
+/// route without its body, OPTIONS by the list of methods; another method is a 405, another path
+/// a 404. Mistakes in patterns are told by `listen`.
+///
+/// ```
+/// use lodger::http;
+///
+/// let server = http::Server::new()
+///     .get("/hello/{name}", |req, res| res.text(req.param("name").unwrap_or_default()))
+///     .post("/sum", |_req, res| res.read_body(|body, res| res.text(&body.len().to_string())));
+/// # drop(server);
+/// ```
+#[derive(Default)]
+pub struct Server {
+    paths: Vec<Path>,
+    tree: matchit::Router<usize>,
+    hosts: Vec<(String, Self)>,
+    fallback: Option<Route>,
+    wrong: Option<String>,
+}
+
+struct Path {
+    pattern: Rc<str>,
+    methods: Vec<(String, Route)>,
+    #[cfg(feature = "ws")]
+    websocket: Option<super::ws::Upgrade>,
+}
+
+impl core::fmt::Debug for Server {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let patterns = self.paths.iter().map(|p| &p.pattern);
+        f.debug_struct("Server").field("patterns", &patterns.collect::<Vec<_>>()).finish()
+    }
+}
+
+impl Server {
+    /// Makes a server without routes: everything is a 404.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers GET (and HEAD) of `pattern` by `f`.
+    pub fn get(
+        self,
+        pattern: &str,
+        f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static,
+    ) -> Self {
+        self.route("GET", pattern, f)
+    }
+
+    /// Answers POST of `pattern` by `f`.
+    pub fn post(
+        self,
+        pattern: &str,
+        f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static,
+    ) -> Self {
+        self.route("POST", pattern, f)
+    }
+
+    /// Answers PUT of `pattern` by `f`.
+    pub fn put(
+        self,
+        pattern: &str,
+        f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static,
+    ) -> Self {
+        self.route("PUT", pattern, f)
+    }
+
+    /// Answers DELETE of `pattern` by `f`.
+    pub fn delete(
+        self,
+        pattern: &str,
+        f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static,
+    ) -> Self {
+        self.route("DELETE", pattern, f)
+    }
+
+    /// Answers any method of `pattern` by `f`; `method` is compared as it stands.
+    pub fn route(
+        mut self,
+        method: &str,
+        pattern: &str,
+        f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static,
+    ) -> Self {
+        if let Some(path) = self.path(pattern) {
+            if path.methods.iter().any(|(m, _)| m == method) {
+                self.wrong = Some(std::format!("{method} {pattern} is there twice"));
+            } else {
+                path.methods.push((method.to_string(), Box::new(f)));
+            }
+        }
+        self
+    }
+
+    /// Serves WebSockets at `pattern`: `f` makes a handler for each request that asks for one, or
+    /// refuses with a status. The limits are the defaults of [`WsLimits`](crate::WsLimits), the
+    /// peer's `Origin`, when it sends one, must be the host itself.
+    #[cfg(feature = "ws")]
+    pub fn ws<H: crate::ws::Handler>(
+        self,
+        pattern: &str,
+        f: impl Fn(&Request<'_>) -> Result<H, super::ws::Refuse> + 'static,
+    ) -> Self {
+        self.ws_with(pattern, crate::ws::Config::default(), f)
+    }
+
+    /// As [`ws`](Self::ws), with limits, subprotocols and an origin rule of its own.
+    #[cfg(feature = "ws")]
+    pub fn ws_with<H: crate::ws::Handler>(
+        mut self,
+        pattern: &str,
+        config: crate::ws::Config,
+        f: impl Fn(&Request<'_>) -> Result<H, super::ws::Refuse> + 'static,
+    ) -> Self {
+        let upgrade = super::ws::Upgrade::new(config, f);
+        if let Some(path) = self.path(pattern) {
+            if path.websocket.is_some() {
+                self.wrong = Some(std::format!("the WebSocket {pattern} is there twice"));
+            } else {
+                path.websocket = Some(upgrade);
+            }
+        }
+        self
+    }
+
+    /// Serves `host` (without a port, compared without case) by routes of its own. A request for
+    /// another host is answered by this server's.
+    pub fn host(mut self, host: &str, server: Self) -> Self {
+        if let Some(wrong) = &server.wrong {
+            self.wrong = Some(wrong.clone());
+        }
+        self.hosts.push((host.to_string(), server));
+        self
+    }
+
+    /// Answers what no pattern matches by `f`, instead of 404.
+    pub fn fallback(mut self, f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static) -> Self {
+        self.fallback = Some(Box::new(f));
+        self
+    }
+
+    /// Gives the entry of a pattern, made if it is new; `None` if the pattern cannot be.
+    fn path(&mut self, pattern: &str) -> Option<&mut Path> {
+        if let Some(at) = self.paths.iter().position(|p| &*p.pattern == pattern) {
+            return self.paths.get_mut(at);
+        }
+        let params = pattern.matches('{').count();
+        let added = self.tree.insert(pattern, self.paths.len());
+        if let Err(e) = added {
+            self.wrong = Some(std::format!("the route {pattern}: {e}"));
+            return None;
+        }
+        if params > PARAMS || !pattern.starts_with('/') {
+            self.wrong = Some(std::format!(
+                "the route {pattern}: begins with / and has {PARAMS} parameters"
+            ));
+            return None;
+        }
+        self.paths.push(Path {
+            pattern: Rc::from(pattern),
+            methods: Vec::new(),
+            #[cfg(feature = "ws")]
+            websocket: None,
+        });
+        self.paths.last_mut()
+    }
+
+    /// Gives the server for the host that a request names.
+    fn for_host(&self, host: &str) -> &Self {
+        if self.hosts.is_empty() {
+            return self;
+        }
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => name,
+            _ => host,
+        };
+        self.hosts
+            .iter()
+            .find(|(h, _)| h.eq_ignore_ascii_case(name))
+            .map_or(self, |(_, server)| server)
+    }
+
+    fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+        let Ok(found) = self.tree.at(request.path()) else {
+            return self.unmatched(request, response);
+        };
+        let Some(path) = self.paths.get(*found.value) else { return response.error(404) };
+        let mut params = [("", ""); PARAMS];
+        let mut count = 0;
+        for (place, param) in params.iter_mut().zip(found.params.iter()) {
+            *place = param;
+            count += 1;
+        }
+        let params = params.get(..count).unwrap_or_default();
+        let request = Request { head: request.head.clone(), params };
+        response.matched(&path.pattern);
+        path.answer(&request, response)
+    }
+
+    fn unmatched(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+        match &self.fallback {
+            Some(f) => f(request, response),
+            None if request.method() == "OPTIONS" && request.path() == "*" => {
+                response.status(204).empty()
+            }
+            None => response.error(404),
+        }
+    }
+}
+
+impl Path {
+    fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &self.websocket
+            && (request.is_upgrade() || self.methods.is_empty())
+        {
+            return websocket.answer(request, response);
+        }
+        let method = request.method();
+        let route = self.find(method).or_else(|| self.find("GET").filter(|_| method == "HEAD"));
+        match route {
+            Some(route) => route(request, response),
+            None if method == "OPTIONS" => {
+                response.status(204).header("allow", &self.allow()).empty()
+            }
+            None => response.header("allow", &self.allow()).error(405),
+        }
+    }
+
+    fn find(&self, method: &str) -> Option<&Route> {
+        self.methods.iter().find(|(m, _)| m == method).map(|(_, route)| route)
+    }
+
+    fn allow(&self) -> String {
+        let mut methods: Vec<&str> = self.methods.iter().map(|(m, _)| m.as_str()).collect();
+        if methods.contains(&"GET") && !methods.contains(&"HEAD") {
+            methods.push("HEAD");
+        }
+        if !methods.contains(&"OPTIONS") {
+            methods.push("OPTIONS");
+        }
+        methods.join(", ")
+    }
+}
+
+impl Routes for Server {
+    fn route(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+        self.for_host(request.host()).answer(request, response)
+    }
+}
+
+impl Serve for Server {
+    fn check(&self) -> io::Result<()> {
+        match &self.wrong {
+            Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidInput, wrong.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn into_service(self) -> Service {
+        Service::http(Rc::new(self))
+    }
+}

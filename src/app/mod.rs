@@ -1,0 +1,6 @@
+//! What users build servers with, on the public items of the runtime and the protocols.
+
+#[cfg(feature = "server")]
+pub(crate) mod http;
+#[cfg(all(feature = "server", feature = "ws"))]
+pub(crate) mod ws;

@@ -1,0 +1,53 @@
+//! WebSocket routes: the handshake, and who is let in.
+
+use std::boxed::Box;
+use std::rc::Rc;
+
+use crate::proto::ws::Config;
+use crate::proto::ws::handshake::{Offer, accept};
+use crate::runtime::handler::http::{Answer, Request, Response};
+use crate::runtime::handler::ws::Handler;
+
+type Make = dyn Fn(&Request<'_>) -> Result<Box<dyn Handler>, Refuse>;
+
+/// Refuses a WebSocket with an HTTP status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "complete by definition")]
+pub struct Refuse(
+    /// The status: 401, 403, 404 …
+    pub u16,
+);
+
+/// A route that upgrades.
+pub(crate) struct Upgrade {
+    config: Rc<Config>,
+    make: Box<Make>,
+}
+
+impl Upgrade {
+    pub(crate) fn new<H: Handler>(
+        config: Config,
+        f: impl Fn(&Request<'_>) -> Result<H, Refuse> + 'static,
+    ) -> Self {
+        let make = move |request: &Request<'_>| {
+            f(request).map(|handler| Box::new(handler) as Box<dyn Handler>)
+        };
+        Self { config: Rc::new(config), make: Box::new(make) }
+    }
+
+    /// Checks the handshake, makes the handler and switches protocols; or says why not.
+    pub(crate) fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+        if !request.is_upgrade() {
+            return response.fixed_fields("Upgrade: websocket\r\n").error(426);
+        }
+        let offer = Offer::from_fields(request.fields().iter());
+        let accepted = match accept(&offer, &self.config) {
+            Ok(accepted) => accepted,
+            Err(refusal) => return response.fixed_fields(refusal.fields).error(refusal.status),
+        };
+        match (self.make)(request) {
+            Ok(handler) => response.websocket(&accepted, &self.config, handler),
+            Err(Refuse(status)) => response.error(status),
+        }
+    }
+}

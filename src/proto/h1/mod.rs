@@ -1,0 +1,52 @@
+//! HTTP/1.1 (RFC 9110, RFC 9112) without input or output: both directions of the wire format, and
+//! the server's side of a connection.
+//!
+//! In: bytes in a [`Rx`], the passing of time, an application's answers. Out: events that borrow
+//! from the `Rx` and the [`Scratch`], bytes in a [`Tx`], a deadline.
+//!
+//! Strict where lenience lets two parties read one stream differently: line ends are CR LF, a
+//! message has one framing, nothing is repaired. A head stays in the `Rx` until it is complete,
+//! so that its fields are slices of the input; a body is handed on as it arrives.
+//!
+//! [`Rx`]: crate::io::Rx
+//! [`Tx`]: crate::io::Tx
+//! [`Scratch`]: crate::io::Scratch
+
+mod body;
+mod chars;
+mod chunk;
+mod client;
+mod fields;
+mod head;
+mod server;
+mod write;
+
+pub use body::Body;
+pub use client::{RequestHead, ResponseEvent, ResponseHead, ResponseReader, put_request};
+pub use fields::{Fields, Known};
+pub use head::Request;
+pub use server::{Event, Server};
+pub use write::{BodyWriter, Length, Response, http_date, put_field, reason};
+
+/// The protocol's version, as the peer stated it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
+pub enum Version {
+    /// HTTP/1.0: no chunks, no interim responses, and here no second request.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// What is wrong with the peer's bytes: the status that says so (0 is to hang up without a word),
+/// and the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fault {
+    status: u16,
+    rule: &'static str,
+}
+
+/// A message that breaks `rule`: 400.
+const fn bad(rule: &'static str) -> Fault {
+    Fault { status: 400, rule }
+}

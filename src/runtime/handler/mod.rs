@@ -1,0 +1,197 @@
+//! What a user writes: handlers, one trait a protocol, and what they are given to answer with.
+
+use std::boxed::Box;
+use std::rc::Rc;
+
+use super::Handle;
+use super::id::{ConnId, Reason};
+use super::listen::Listener;
+use crate::proto::stack::Stack;
+
+#[cfg(feature = "h1")]
+pub(crate) mod http;
+pub(crate) mod raw;
+#[cfg(feature = "ws")]
+pub(crate) mod ws;
+
+/// The user's end of a slot. Out of it while it runs.
+#[derive(Default)]
+pub(crate) enum App {
+    /// Nobody hears: it runs, or it has heard `closed`.
+    #[default]
+    Gone,
+    Listener(Box<Listener>),
+    Raw(Box<dyn raw::Handler>),
+    #[cfg(feature = "h1")]
+    Http {
+        routes: Rc<dyn http::Routes>,
+        /// Of the exchange under way, where a handler was given for it.
+        stream: Option<Box<dyn http::Handler>>,
+    },
+    #[cfg(feature = "ws")]
+    Ws {
+        handler: Box<dyn ws::Handler>,
+        /// Its route asked for chunks instead of whole messages.
+        chunks: bool,
+    },
+}
+
+impl core::fmt::Debug for App {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "Gone",
+            Self::Listener(_) => "Listener",
+            Self::Raw(_) => "Raw",
+            #[cfg(feature = "h1")]
+            Self::Http { .. } => "Http",
+            #[cfg(feature = "ws")]
+            Self::Ws { .. } => "Ws",
+        })
+    }
+}
+
+impl App {
+    /// Tells that output is wanted again: `room` bytes would be taken.
+    pub(crate) fn writable(&mut self, h: &Handle, id: ConnId, room: usize) {
+        match self {
+            Self::Raw(handler) => handler.writable(&mut raw::Cx::new(h, id), room),
+            #[cfg(feature = "h1")]
+            Self::Http { stream: Some(handler), .. } => {
+                handler.writable(&mut http::Cx::current(h, id), room);
+            }
+            #[cfg(feature = "h1")]
+            Self::Http { .. } => {}
+            #[cfg(feature = "ws")]
+            Self::Ws { handler, .. } => handler.writable(&mut ws::Cx::new(h, id), room),
+            Self::Gone | Self::Listener(_) => {}
+        }
+    }
+
+    /// Tells that it is over: the last call that a handler hears.
+    pub(crate) fn closed(&mut self, h: &Handle, id: ConnId, why: Reason) {
+        match self {
+            Self::Raw(handler) => handler.closed(&mut raw::Cx::new(h, id), why),
+            #[cfg(feature = "h1")]
+            Self::Http { stream: Some(handler), .. } => {
+                handler.closed(&mut http::Cx::current(h, id), why);
+            }
+            #[cfg(feature = "h1")]
+            Self::Http { .. } => {}
+            #[cfg(feature = "ws")]
+            Self::Ws { handler, .. } => handler.closed(&mut ws::Cx::new(h, id), why),
+            Self::Gone | Self::Listener(_) => {}
+        }
+    }
+}
+
+/// What a listener serves: made by `http::Server` and `raw::Server`.
+#[derive(Clone)]
+pub struct Service(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Raw(Rc<raw::Factory>),
+    #[cfg(feature = "h1")]
+    Http(Rc<dyn http::Routes>),
+}
+
+impl core::fmt::Debug for Service {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Service")
+    }
+}
+
+impl Service {
+    /// Serves HTTP by these routes.
+    #[cfg(feature = "h1")]
+    pub fn http(routes: Rc<dyn http::Routes>) -> Self {
+        Self(Kind::Http(routes))
+    }
+
+    pub(crate) fn raw(factory: Rc<raw::Factory>) -> Self {
+        Self(Kind::Raw(factory))
+    }
+
+    /// Makes the two ends of a fresh connection; `None` if its handler was refused. Runs user code.
+    pub(crate) fn make(&self, h: &Handle, accepted: &raw::Accepted<'_>) -> Option<(Stack, App)> {
+        match &self.0 {
+            Kind::Raw(factory) => Some((Stack::default(), App::Raw(factory(h, accepted)?))),
+            #[cfg(feature = "h1")]
+            Kind::Http(routes) => {
+                let core = h.core();
+                let server = crate::proto::h1::Server::new(core.now, &core.limits);
+                Some((Stack::H1(server), App::Http { routes: Rc::clone(routes), stream: None }))
+            }
+        }
+    }
+}
+
+/// What can be listened with: `http::Server`, `raw::Server`, a [`Service`].
+pub trait Serve: Sized {
+    /// Says what is wrong with it, before anything is opened.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` with the first mistake in it: a route pattern that cannot be, for example.
+    fn check(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// Makes the service.
+    fn into_service(self) -> Service;
+}
+
+impl Serve for Service {
+    fn into_service(self) -> Service {
+        self
+    }
+}
+
+/// Declares what every handler's context can do.
+macro_rules! common_cx {
+    ($cx:ident) => {
+        impl $cx<'_> {
+            /// Names the connection.
+            pub fn id(&self) -> $crate::ConnId {
+                self.conn()
+            }
+
+            /// Gives the runtime, to reach other connections, timers and the rest.
+            pub fn runtime(&self) -> &$crate::Handle {
+                self.h
+            }
+
+            /// Asks to hear `writable` once there is room for output, from a turn.
+            pub fn want_write(&mut self) {
+                // It is Gone only in `closed`, after which nobody listens.
+                let _ = self.h.want_write(self.conn());
+            }
+
+            /// Stops or resumes input: what is not read is the peer's to hold.
+            pub fn pause(&mut self, on: bool) {
+                // As in `want_write`.
+                let _ = self.h.pause(self.conn(), on);
+            }
+
+            /// Ends the connection now, dropping what is queued.
+            pub fn abort(&mut self) {
+                self.h.abort(self.conn());
+            }
+
+            /// Arms a timer that tells `tag` to this handler, once, after `delay`; it ends with
+            /// the connection. Allocates nothing.
+            ///
+            /// # Errors
+            ///
+            /// The connection has ended.
+            pub fn timer(
+                &mut self,
+                tag: u64,
+                delay: core::time::Duration,
+            ) -> Result<$crate::TimerId, $crate::Gone> {
+                self.h.tag_timer(self.conn(), tag, delay)
+            }
+        }
+    };
+}
+pub(crate) use common_cx;

@@ -1,0 +1,335 @@
+//! Events to handlers: the only loop around user code.
+
+use lodger_backend::Net;
+
+use super::Handle;
+use super::core::{Core, Flags, State};
+use super::handler::{App, raw};
+use super::id::ConnId;
+#[cfg(feature = "ws")]
+use super::id::Reason;
+use crate::Error;
+use crate::io::{Rx, Scratch, Tx};
+use crate::proto::Cx;
+use crate::proto::stack::Event;
+#[cfg(feature = "ws")]
+use crate::proto::stack::Stack;
+
+/// Polls the protocol until it has nothing more, handing each event to the handler while nothing
+/// of the runtime is borrowed.
+pub(crate) fn pump(
+    h: &Handle,
+    id: ConnId,
+    rx: &mut Rx<'_>,
+    scratch: &mut Scratch,
+    app: &mut App,
+) -> Result<(), Error> {
+    #[cfg(feature = "h1")]
+    http::install_late(h, id, app);
+    loop {
+        let event = {
+            let mut core = h.core();
+            match poll(&mut core, &*h.0.net, id, rx, scratch)? {
+                Some(event) => event,
+                None => return Ok(()),
+            }
+        };
+        match (event, &mut *app) {
+            #[cfg(feature = "h1")]
+            (Event::Http(event), App::Http { .. }) => http::event(h, id, event, app),
+            #[cfg(feature = "ws")]
+            (Event::Ws(event), App::Ws { handler, chunks }) => {
+                ws::event(h, id, event, &mut **handler, *chunks);
+            }
+            (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
+            _ => {}
+        }
+    }
+}
+
+/// Gives the next event of a connection that still takes part and is not held back.
+fn poll<'s, 'a: 's>(
+    core: &mut Core,
+    net: &dyn Net,
+    id: ConnId,
+    rx: &mut Rx<'a>,
+    scratch: &'s mut Scratch,
+) -> Result<Option<Event<'s>>, Error> {
+    let Core { slots, pool, entropy, limits, now, .. } = core;
+    let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
+        return Ok(None);
+    };
+    if slot.flags.has(Flags::PAUSED) {
+        return Ok(None);
+    }
+    if slot.out.len() > limits.io.queue_high {
+        slot.flags.set(Flags::BLOCKED);
+        return Ok(None);
+    }
+    let mut random = || entropy.next(net);
+    let mut cx = Cx { now: *now, limits, random: &mut random };
+    slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))
+}
+
+/// Answers `want_write` once there is room.
+pub(crate) fn writable(h: &Handle, id: ConnId, app: &mut App) {
+    let room = {
+        let mut core = h.core();
+        let Core { slots, pool, entropy, limits, now, .. } = &mut *core;
+        let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
+            return;
+        };
+        if slot.out.len() > limits.io.queue_low {
+            return;
+        }
+        let net = &*h.0.net;
+        let mut random = || entropy.next(net);
+        let mut cx = Cx { now: *now, limits, random: &mut random };
+        slot.stack.drained(&mut cx, &mut Tx::new(&mut slot.out, pool));
+        if !slot.flags.has(Flags::WANT) {
+            return;
+        }
+        slot.flags.clear(Flags::WANT);
+        limits.io.queue_high.saturating_sub(slot.out.len())
+    };
+    app.writable(h, id, room);
+}
+
+fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Handler) {
+    let mut cx = raw::Cx::new(h, id);
+    match event {
+        Event::Open => handler.open(&mut cx),
+        Event::Bytes(bytes) => handler.data(&mut cx, bytes),
+        Event::End => handler.end(&mut cx),
+        #[cfg(feature = "h1")]
+        _ => {}
+    }
+}
+
+/// Tells a handler that was given but never put into place that it is over.
+#[cfg(feature = "h1")]
+pub(crate) fn close_late(h: &Handle, id: ConnId, why: super::id::Reason) {
+    let late = h.core().named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stream.take());
+    if let Some(mut late) = late {
+        h.guarded(|h| {
+            late.closed(&mut super::handler::http::Cx::current(h, id), why);
+            drop(late);
+        });
+    }
+}
+
+#[cfg(feature = "h1")]
+mod http {
+    use std::rc::Rc;
+
+    use super::{App, ConnId, Handle};
+    use crate::proto::h1;
+    use crate::proto::stack::Stack;
+    use crate::runtime::handler::http::{
+        Cx, ExchangeId, Handler, Outcome, Request, Response, Routes,
+    };
+    use crate::runtime::id::Reason;
+
+    pub(super) fn event(h: &Handle, id: ConnId, event: h1::Event<'_>, app: &mut App) {
+        if let h1::Event::Request(head) = event {
+            let App::Http { routes, .. } = app else { return };
+            let routes = Rc::clone(routes);
+            request(h, id, head, &*routes, app);
+            end_exchange(h, id, app);
+            return;
+        }
+        if let App::Http { stream: Some(handler), .. } = app {
+            let mut cx = Cx::current(h, id);
+            match event {
+                h1::Event::Request(_) => {}
+                h1::Event::Body(bytes) => handler.body(&mut cx, bytes),
+                h1::Event::Trailers(fields) => handler.trailers(&mut cx, fields),
+                h1::Event::End => handler.end(&mut cx),
+            }
+            install_late(h, id, app);
+        }
+        end_exchange(h, id, app);
+    }
+
+    fn request(h: &Handle, id: ConnId, head: h1::Request<'_>, routes: &dyn Routes, app: &mut App) {
+        let seq = {
+            let mut core = h.core();
+            core.stats.requests += 1;
+            let Some(slot) = core.named(id) else { return };
+            slot.seq = slot.seq.wrapping_add(1);
+            slot.seq
+        };
+        let body = head.body;
+        let request = Request { head, params: &[] };
+        let response = Response::new(h, ExchangeId::new(id, seq), body);
+        let answer = routes.route(&request, response);
+        match answer.0 {
+            Outcome::Sent => {}
+            Outcome::Stream(handler) => begin_stream(h, id, handler, app),
+            #[cfg(feature = "ws")]
+            Outcome::Ws(handler, config) => super::ws::begin(h, id, handler, config, app),
+        }
+    }
+
+    /// Puts a streaming handler into place *before* it is called: a panic in `open` must not take
+    /// its `closed` away.
+    fn begin_stream(h: &Handle, id: ConnId, new: Box<dyn Handler>, app: &mut App) {
+        if let App::Http { stream, .. } = app {
+            *stream = Some(new);
+        }
+        {
+            let mut core = h.core();
+            let core = &mut *core;
+            if let Some(slot) = core.slots.get_mut(id.index)
+                && let Stack::H1(http) = &mut slot.stack
+            {
+                http.want_body(&mut super::Tx::new(&mut slot.out, &mut core.pool));
+            }
+        }
+        if let App::Http { stream: Some(handler), .. } = app {
+            handler.open(&mut Cx::current(h, id));
+        }
+    }
+
+    /// Puts a handler that a late answer brought into place.
+    pub(super) fn install_late(h: &Handle, id: ConnId, app: &mut App) {
+        let late = {
+            let mut core = h.core();
+            let late = core.named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stream.take());
+            if late.is_some() {
+                core.drop_empty_extra(id.index);
+            }
+            late
+        };
+        if let Some(late) = late {
+            close_stream(h, id, app);
+            begin_stream(h, id, late, app);
+        }
+        end_exchange(h, id, app);
+    }
+
+    /// Ends the handler of an exchange that is complete in both directions.
+    fn end_exchange(h: &Handle, id: ConnId, app: &mut App) {
+        let App::Http { stream: Some(_), .. } = app else { return };
+        let over = h.core().named(id).is_some_and(|slot| match &slot.stack {
+            Stack::H1(http) => !http.awaits_answer() && !http.reads_body(),
+            _ => true,
+        });
+        if over {
+            close_stream(h, id, app);
+        }
+    }
+
+    fn close_stream(h: &Handle, id: ConnId, app: &mut App) {
+        let App::Http { stream, .. } = app else { return };
+        if let Some(mut handler) = stream.take() {
+            handler.closed(&mut Cx::current(h, id), Reason::Done);
+        }
+    }
+}
+
+#[cfg(feature = "ws")]
+mod ws {
+    use std::rc::Rc;
+    use std::vec::Vec;
+
+    use super::{App, ConnId, Core, Handle, Reason, Stack};
+    use crate::proto::ws::{Config, Event, Kind, Message, Role, Ws};
+    use crate::runtime::handler::ws::{Chunk, Cx, Handler};
+
+    /// Goes over to WebSocket; what was read behind the request is served next.
+    pub(super) fn begin(
+        h: &Handle,
+        id: ConnId,
+        new: Box<dyn Handler>,
+        config: Rc<Config>,
+        app: &mut App,
+    ) {
+        {
+            let mut core = h.core();
+            let now = core.now;
+            if let Some(slot) = core.slots.get_mut(id.index) {
+                let chunks = config.is_chunked();
+                slot.stack = Stack::Ws(Ws::new(Role::Server, config, now));
+                *app = App::Ws { handler: new, chunks };
+            }
+        }
+        if let App::Ws { handler, .. } = app {
+            handler.open(&mut Cx::new(h, id));
+        }
+    }
+
+    pub(super) fn event(
+        h: &Handle,
+        id: ConnId,
+        event: Event<'_>,
+        handler: &mut dyn Handler,
+        chunks: bool,
+    ) {
+        let mut cx = Cx::new(h, id);
+        match event {
+            Event::Text(text) if !chunks => message(h, &mut cx, handler, Message::Text(text)),
+            Event::Binary(data) if !chunks => message(h, &mut cx, handler, Message::Binary(data)),
+            Event::Text(text) => {
+                handler.chunk(&mut cx, Chunk::new(Kind::Text, true, true, text.as_bytes()));
+            }
+            Event::Binary(data) => {
+                handler.chunk(&mut cx, Chunk::new(Kind::Binary, true, true, data));
+            }
+            Event::Data { kind, first, last, data } if chunks => {
+                handler.chunk(&mut cx, Chunk::new(kind, first, last, data));
+            }
+            Event::Data { kind, last, data, .. } => {
+                let whole = h.core().collect(id.index, data, last);
+                if let Some(whole) = whole {
+                    assembled(h, &mut cx, handler, kind, &whole);
+                    h.core().pool.put(whole);
+                }
+            }
+            Event::Ping(_) => {}
+            Event::Pong(payload) => handler.pong(&mut cx, payload),
+            Event::Close { code, reason } => {
+                if let Some(slot) = h.core().named(id) {
+                    slot.why = Reason::Closed { code: code.unwrap_or(1005) };
+                }
+                handler.closing(&mut cx, code, reason);
+            }
+        }
+    }
+
+    fn message(h: &Handle, cx: &mut Cx<'_>, handler: &mut dyn Handler, message: Message<'_>) {
+        h.core().stats.messages += 1;
+        handler.message(cx, message);
+    }
+
+    fn assembled(h: &Handle, cx: &mut Cx<'_>, to: &mut dyn Handler, kind: Kind, whole: &[u8]) {
+        match kind {
+            Kind::Binary => message(h, cx, to, Message::Binary(whole)),
+            // The codec has checked it as it arrived; it cannot be otherwise.
+            Kind::Text => {
+                if let Ok(text) = core::str::from_utf8(whole) {
+                    message(h, cx, to, Message::Text(text));
+                }
+            }
+        }
+    }
+
+    impl Core {
+        /// Adds a part to the message being put together; gives the whole with its last one.
+        fn collect(&mut self, index: u32, data: &[u8], last: bool) -> Option<Vec<u8>> {
+            let idle = self.slots.get(index)?.extra.as_ref().is_none_or(|e| e.part.is_empty());
+            let fresh = if idle { Some(self.pool.take()) } else { None };
+            let extra = self.extra(index)?;
+            if let Some(fresh) = fresh {
+                extra.part = fresh;
+            }
+            extra.part.extend_from_slice(data);
+            if !last {
+                return None;
+            }
+            let whole = core::mem::take(&mut extra.part);
+            self.drop_empty_extra(index);
+            Some(whole)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is open, for people to read.
+
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use core::time::Duration;
+
+use super::core::{Flags, State};
+use super::{ConnId, Handle};
+
+/// One connection as it is now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// Its name.
+    pub id: ConnId,
+    /// What it speaks: `http/1.1`, `websocket`, `raw`.
+    pub protocol: &'static str,
+    /// The pattern of its route; empty where there is none.
+    pub path: String,
+    /// The peer's address; empty where it has none.
+    pub peer: String,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes waiting to be sent.
+    pub queued: usize,
+    /// How long it has been open.
+    pub age: Duration,
+    /// `open` or `closing`.
+    pub state: &'static str,
+}
+
+impl Handle {
+    /// Lists up to `most` connections, oldest place first. Costs a system call each, for the
+    /// peer's address.
+    pub fn connections(&self, most: usize) -> Vec<ConnInfo> {
+        let mut core = self.core();
+        let now = self.time(&mut core);
+        (0..core.slots.end())
+            .filter_map(|index| {
+                let slot = core.slots.get(index)?;
+                let shown = !matches!(slot.state, State::Free | State::Dead)
+                    && !slot.flags.has(Flags::LISTENER);
+                shown.then(|| ConnInfo {
+                    id: ConnId { index, generation: slot.generation },
+                    protocol: slot.stack.name(),
+                    path: slot.label.as_deref().unwrap_or_default().to_string(),
+                    peer: slot
+                        .sock
+                        .and_then(|sock| self.0.net.peer_addr(sock).ok())
+                        .map(|addr| addr.to_string())
+                        .unwrap_or_default(),
+                    received: slot.received,
+                    sent: slot.sent,
+                    queued: slot.out.len(),
+                    age: now - slot.opened,
+                    state: if slot.state == State::Open { "open" } else { "closing" },
+                })
+            })
+            .take(most)
+            .collect()
+    }
+
+    /// Gives the name of the loop it lives in.
+    pub fn host_name(&self) -> String {
+        self.core().host.clone()
+    }
+}
