@@ -63,11 +63,13 @@ fn check_file(file: &File, root: &BTreeMap<String, String>) -> Vec<String> {
 fn allowed(part: &Part, module: &[String], path: &str, root: &BTreeMap<String, String>) -> bool {
     let mut segments = path.split("::");
     let Some(first) = segments.next() else { return true };
-    // A name that lib.rs exports counts as the module that it comes from.
-    let home = root.get(first).map_or(first, String::as_str);
-    if home == "proto" && part.name == "proto" {
-        return protocol_allowed(module, segments.next().unwrap_or_default());
+    let second = segments.next().unwrap_or_default();
+    if first == "proto" && part.name == "proto" {
+        return protocol_allowed(module, second);
     }
+    // A name that lib.rs exports counts as the part that it comes from.
+    let exported = root.get(first).or_else(|| root.get(&format!("{first}::{second}")));
+    let home = exported.map_or(first, String::as_str);
     home == TIME || home == part.name || part.may.contains(&home)
 }
 
@@ -102,20 +104,38 @@ fn module_of(path: &str) -> Vec<String> {
     if inner == "lib" { Vec::new() } else { inner.split('/').map(String::from).collect() }
 }
 
-/// Reads lib.rs: exported name -> the part that it comes from.
+/// Reads lib.rs: exported name -> the part that it comes from. A name in a module of the root, such
+/// as `http`, is `http::Name`.
 fn exports(lib: &File) -> BTreeMap<String, String> {
-    let code = lib.code();
-    let mut names = BTreeMap::new();
-    for statement in code.split(';') {
-        let Some((_, tree)) = statement.split_once("pub use ") else { continue };
-        for path in leaves(tree) {
-            let first = path.split("::").next().unwrap_or_default();
-            let last = path.rsplit("::").next().unwrap_or_default();
-            let home = if last == TIME { TIME } else { first };
-            names.insert(last.to_owned(), home.to_owned());
+    let (mut names, mut statement, mut facade) = (BTreeMap::new(), String::new(), String::new());
+    for line in lib.code().lines() {
+        if let Some(name) = line.strip_prefix("pub mod ").and_then(|line| line.strip_suffix(" {")) {
+            facade = format!("{name}::");
+            continue;
+        }
+        if line == "}" {
+            facade.clear();
+        }
+        statement += line;
+        if line.ends_with(';') {
+            names.extend(exported(&statement, &facade));
+            statement.clear();
         }
     }
     names
+}
+
+/// Reads one `pub use`.
+fn exported(statement: &str, facade: &str) -> Vec<(String, String)> {
+    let Some((_, tree)) = statement.split_once("pub use ") else { return Vec::new() };
+    let pair = |path: String| {
+        let path = path.trim_start_matches("crate::");
+        let first = path.split("::").next().unwrap_or_default();
+        let last = path.rsplit("::").next().unwrap_or_default();
+        let home = if last == TIME { TIME } else { first };
+        (format!("{facade}{last}"), home.to_owned())
+    };
+    leaves(tree).into_iter().map(pair).collect()
 }
 
 /// Finds what stands behind `start::` in code, each leaf of a group by itself.
@@ -207,6 +227,8 @@ mod tests {
             ("src/runtime/mod.rs", "use lodger_backend::{Net, Driver}; use crate::sul::Sched;"),
             ("src/sul/mod.rs", "use lodger_backend::Micros;"),
             ("src/sul/tests.rs", "use crate::app::http;"),
+            ("src/app/http.rs", "fn f<H: crate::ws::Handler>(h: crate::ws::Cx::Inner) {}"),
+            ("src/app/http.rs", "use crate::ws::Refuse;"),
         ];
 
         for (path, text) in good {
@@ -224,7 +246,8 @@ mod tests {
             ("src/proto/mod.rs", "use crate::proto::ws::Frame;"),
             ("src/sul/mod.rs", "use lodger_backend::{Micros, Net};"),
             ("src/runtime/mod.rs", "fn f() { crate::app::http::serve() }"),
-            ("src/runtime/mod.rs", "use crate::http;"),
+            ("src/runtime/mod.rs", "use crate::ws::Refuse;"),
+            ("src/proto/h1/mod.rs", "use crate::ws::Handler;"),
             ("src/sim/net.rs", "use crate::runtime::Handle;"),
             ("src/app/mod.rs", "use lodger_mio::Mio;"),
             ("src/strange.rs", ""),
