@@ -212,8 +212,9 @@ mod tests {
     use super::*;
 
     fn complaints(path: &str, text: &str) -> Vec<String> {
-        let lib =
-            "pub use error::{Error, Wire};\npub use lodger_backend::Micros;\npub use app::http;";
+        let lib = "pub use error::{Error, Wire};\npub use lodger_backend::Micros;\n\
+                   pub mod ws {\n    pub use crate::app::ws::Refuse;\n    \
+                   pub use crate::runtime::handler::{\n        Cx, Handler,\n    };\n}\n";
         check(&[File::new("src/lib.rs", lib), File::new(path, text)])
     }
 
