@@ -21,6 +21,8 @@ mod tidy;
 
 use std::process::ExitCode;
 
+use load::Kind;
+
 /// What a command returns; errors are for people.
 type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -31,6 +33,7 @@ usage: cargo xtask COMMAND
   tidy                      imports, file sizes, headings, forbidden words
   program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
+  profile ws|plaintext      instructions an operation, by function
   conformance autobahn [quick|full|deflate|IDS]
                             the WebSocket suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
             Some(plan) => count::run(plan),
             None => usage(),
         },
+        ["profile", "ws"] => count::profile(Kind::WsEcho),
+        ["profile", "plaintext"] => count::profile(Kind::Plaintext),
         ["conformance", "autobahn"] => conformance::run("quick"),
         ["conformance", "autobahn", set] => conformance::run(set),
         ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {

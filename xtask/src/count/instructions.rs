@@ -1,6 +1,10 @@
 //! User instructions an operation, by callgrind: the difference between two run lengths, so that
 //! neither the start nor the opening of connections counts.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use super::{PEERS, at_most};
 use crate::load::{Kind, Load};
 use crate::server::Server;
@@ -19,13 +23,63 @@ pub(super) fn count(kind: Kind) -> Res<Outcome> {
         Kind::WsEcho => 1500.0,
         Kind::Plaintext => 3500.0,
     };
-    let (short, long) = (whole_run(kind, SHORT)?, whole_run(kind, LONG)?);
+    let (short, long) = (total(&whole_run(kind, SHORT)?)?, total(&whole_run(kind, LONG)?)?);
     let each = (long - short) / f64::from(LONG - SHORT);
     at_most(each, limit, &format!("{each:.0} an operation"))
 }
 
-/// Gives the instructions of a whole run with so many messages.
-fn whole_run(kind: Kind, messages: u32) -> Res<f64> {
+/// `cargo xtask profile`: the same difference, by function.
+pub(crate) fn profile(kind: Kind) -> ExitCode {
+    match sh::build_release().and_then(|()| by_function(kind)) {
+        Ok(rows) => {
+            for (name, each) in rows.iter().filter(|(_, each)| *each >= 5.0) {
+                println!("{each:8.0}  {name}");
+            }
+            println!("{:8.0}  in all", rows.iter().map(|(_, each)| each).sum::<f64>());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives the instructions an operation of each function, the dearest first.
+fn by_function(kind: Kind) -> Res<Vec<(String, f64)>> {
+    let short = annotate(&whole_run(kind, SHORT)?)?;
+    let long = annotate(&whole_run(kind, LONG)?)?;
+    let each = |(name, all): (String, f64)| {
+        let start = short.get(&name).copied().unwrap_or(0.0);
+        (name, (all - start) / f64::from(LONG - SHORT))
+    };
+    let mut rows: Vec<(String, f64)> = long.into_iter().map(each).collect();
+    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(rows)
+}
+
+/// Adds up a run by function; what was inlined counts for the function that it is in.
+fn annotate(out: &Path) -> Res<BTreeMap<String, f64>> {
+    let out = out.to_string_lossy();
+    let table = sh::run(60, "callgrind_annotate", &["--threshold=100", "--auto=no", &out])?;
+    let mut sums = BTreeMap::new();
+    for (name, own) in sh::text(&table.stdout).lines().filter_map(annotated) {
+        *sums.entry(name.to_owned()).or_insert(0.0) += own;
+    }
+    Ok(sums)
+}
+
+/// Reads `1,234 ( 5.67%)  FILE:FUNCTION [OBJECT]`.
+fn annotated(line: &str) -> Option<(&str, f64)> {
+    let (number, rest) = line.trim_start().split_once(" (")?;
+    let own = number.replace(',', "").parse().ok()?;
+    let (_, place) = rest.split_once("%)")?;
+    let (_, name) = place.split_once(':')?;
+    Some((name.split(" [").next().unwrap_or(name), own))
+}
+
+/// Gives the file that callgrind wrote about a whole run with so many messages.
+fn whole_run(kind: Kind, messages: u32) -> Res<PathBuf> {
     std::fs::create_dir_all(sh::target("count"))?;
     let out = sh::target("count").join(format!("callgrind.{kind:?}.{messages}"));
     let mut command = std::process::Command::new("valgrind");
@@ -38,10 +92,14 @@ fn whole_run(kind: Kind, messages: u32) -> Res<f64> {
     if !ended.status.success() {
         return Err(format!("ended with {}: {}", ended.status, ended.stderr).into());
     }
-    total(&std::fs::read_to_string(&out)?).ok_or_else(|| "no totals in callgrind's file".into())
+    Ok(out)
 }
 
-fn total(file: &str) -> Option<f64> {
+fn total(out: &Path) -> Res<f64> {
+    totals(&std::fs::read_to_string(out)?).ok_or_else(|| "no totals in callgrind's file".into())
+}
+
+fn totals(file: &str) -> Option<f64> {
     let line = file.lines().find_map(|line| line.strip_prefix("totals: "))?;
     line.split_whitespace().next()?.parse().ok()
 }
@@ -52,6 +110,14 @@ mod tests {
 
     #[test]
     fn totals_are_read() {
-        assert_eq!(total("version: 1\nevents: Ir\nfn=(1)\n1 2\ntotals: 4711\n"), Some(4711.0));
+        assert_eq!(totals("version: 1\nevents: Ir\nfn=(1)\n1 2\ntotals: 4711\n"), Some(4711.0));
+    }
+
+    #[test]
+    fn a_row_has_a_function() {
+        let row = "1,600,236 ( 5.45%)  src/sul/heap.rs:lodger::sul::Heap::up [/a/lodger]";
+
+        assert_eq!(annotated(row), Some(("lodger::sul::Heap::up", 1_600_236.0)));
+        assert_eq!(annotated("29,345,633 (100.0%)  PROGRAM TOTALS"), None);
     }
 }

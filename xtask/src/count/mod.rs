@@ -9,6 +9,8 @@ mod idle;
 mod instructions;
 mod memory;
 
+pub(crate) use instructions::profile;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
