@@ -13,6 +13,8 @@ mod limits;
 pub mod proto;
 #[cfg(feature = "std")]
 mod runtime;
+#[cfg(feature = "std")]
+pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};

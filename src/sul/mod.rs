@@ -117,7 +117,8 @@ impl<T: Copy> Sched<T> {
         }
     }
 
-    /// Makes an entry, not armed. Allocates once in 256 entries, and when the heap doubles.
+    /// Makes an entry, not armed. Allocates a page of 8 KiB and one of 6 KiB for every 256
+    /// entries; what is there is never copied.
     ///
     /// With 2^32 - 1 entries in the table the handle given is stale from the start.
     pub fn add(&mut self, what: T) -> Handle {
@@ -206,6 +207,7 @@ impl<T: Copy> Sched<T> {
 
     /// Gives when the next entry fires, slack included. Exact: a turn at that time pops at least
     /// one entry, unless it is cancelled or moved before.
+    #[expect(clippy::should_implement_trait, reason = "asks and takes nothing: no iterator")]
     pub fn next(&mut self) -> Option<Micros> {
         self.first().map(|node| node.at)
     }

@@ -63,7 +63,8 @@ fn slack_is_late_by_its_bound_at_most_and_never_early() {
     let mut s = Sched::new();
     let h = s.add(0);
     let intervals = [0, 1, 15, 16, 31, 32, 250, 1_000, 999_999, 15_000_000, 1 << 40];
-    let bounds: [(Slack, fn(u64) -> u64); 3] = [
+    type Bound = fn(u64) -> u64;
+    let bounds: [(Slack, Bound); 3] = [
         (Slack::Precise, |_| 0),
         (Slack::Normal, |_| 511),
         (Slack::Coarse, |interval| interval / 16),
@@ -275,6 +276,11 @@ impl Rng {
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % n
     }
+
+    fn any<X: Copy>(&mut self, of: &[X]) -> Option<X> {
+        let which = self.below(of.len().max(1) as u64);
+        of.get(usize::try_from(which).unwrap()).copied()
+    }
 }
 
 /// Both schedulers, and every handle ever given: old ones are stale.
@@ -288,8 +294,7 @@ struct Twins {
 
 impl Twins {
     fn step(&mut self) {
-        let any = self.handles.len().max(1) as u64;
-        let h = self.handles.get(self.rng.below(any) as usize).copied().unwrap_or(Handle::STALE);
+        let h = self.rng.any(&self.handles).unwrap_or(Handle::STALE);
         let lives = self.model.entries.contains_key(&h);
         match self.rng.below(100) {
             0..8 => self.add(),
@@ -315,14 +320,14 @@ impl Twins {
         assert_eq!(self.real.next(), self.model.next());
     }
 
-    /// Makes an entry in a place of `handles`, whose old handle is mostly forgotten.
+    /// Makes an entry; of 2,000 one is forgotten for it.
     fn add(&mut self) {
         let h = self.real.add(0);
         self.model.entries.insert(h, Entry::default());
         self.handles.push(h);
         if self.handles.len() > 2_000 {
-            let gone = self.rng.below(self.handles.len() as u64);
-            let gone = self.handles.swap_remove(gone as usize);
+            let gone = self.rng.any(&self.handles).unwrap();
+            self.handles.retain(|h| *h != gone);
             assert_eq!(self.real.remove(gone).is_some(), self.model.entries.contains_key(&gone));
             self.model.cancel(gone);
             self.model.entries.remove(&gone);
@@ -330,13 +335,13 @@ impl Twins {
     }
 
     fn arm(&mut self, h: Handle, lives: bool) {
-        let far = [2, 64, 5_000, 1 << 40][self.rng.below(4) as usize];
+        let far = self.rng.any(&[2, 64, 5_000, 1 << 40]).unwrap();
         let at = match self.rng.below(200) {
             0 => Micros::MAX,
             1 => Micros::ZERO,
             _ => self.now + Duration::from_micros(self.rng.below(far)),
         };
-        let slack = [Slack::Precise, Slack::Normal, Slack::Coarse][self.rng.below(3) as usize];
+        let slack = self.rng.any(&[Slack::Precise, Slack::Normal, Slack::Coarse]).unwrap();
         assert_eq!(self.real.arm(h, at, slack, self.now), lives);
         if lives {
             self.model.arm(h, at, slack, self.now);

@@ -19,12 +19,14 @@ use alloc::rc::Rc;
 
 use lodger_backend::Micros;
 
-use super::frame::{self, CONTROL_MAX, FIN, Head, Op};
+use super::frame::{self, CONTROL_MAX, FIN, Op};
 use super::utf8::Utf8;
-use super::{Config, Event, Kind, Message, Role, close, mask};
+use super::{Config, Event, Kind, Message, Role, close};
 use crate::io::{Rx, Tx};
 use crate::proto::Cx;
 use crate::{Error, TokenBucket, Wire};
+
+mod receive;
 
 /// A connection: 56 bytes, and none on the heap as long as the peer behaves.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub struct Ws {
     rare: Option<Box<Rare>>,
     /// The key for the next byte of the current frame.
     key: [u8; 4],
-    /// Frames of the current message so far.
+    /// Frames of the current message so far, those without payload left out.
     fragments: u32,
     role: Role,
     clock: Clock,
@@ -142,33 +144,17 @@ impl Ws {
             rx.take(rx.len());
             return Ok(None);
         }
+        if rx.is_empty() {
+            return self.starved(rx);
+        }
         if rx.consumed() == 0 {
             self.flags.set(Flags::BLOCKED, tx.queued() > cx.limits.io.queue_low);
         }
-        if !rx.is_empty() {
-            self.heard(cx.now);
+        self.heard(cx.now);
+        if let Some((kind, data)) = self.short_message(rx) {
+            return self.whole(cx, kind, data, tx);
         }
-        loop {
-            let event = if self.left > 0 && !rx.is_empty() {
-                self.payload(cx, rx, tx)?
-            } else {
-                let head = match frame::parse(rx.peek(), self.role) {
-                    Ok(Some(head)) => head,
-                    Ok(None) => return self.starved(rx),
-                    Err(rule) => return Err(self.fail(cx, tx, close::PROTOCOL_ERROR, rule)),
-                };
-                if !head.op.is_control() {
-                    self.data(cx, &head, rx, tx)?
-                } else if head.is_whole_in(rx.len()) {
-                    self.control(cx, &head, rx, tx)?
-                } else {
-                    return self.starved(rx);
-                }
-            };
-            if event.is_some() {
-                return Ok(event);
-            }
-        }
+        self.next_event(cx, rx, tx)
     }
 
     /// Sends a whole message in one frame.
@@ -338,206 +324,6 @@ impl Ws {
         }
     }
 
-    /// Ends a poll that needs more bytes, of which none may come.
-    fn starved<'a>(&mut self, rx: &Rx<'a>) -> Polled<'a> {
-        if rx.eof() {
-            return Err(self.lost("RFC 6455, 7.1.1: the connection ends with a Close frame"));
-        }
-        Ok(None)
-    }
-
-    /// Handles the header of a data frame, and its payload if all of it is there.
-    fn data<'a>(
-        &mut self,
-        cx: &mut Cx<'_>,
-        head: &Head,
-        rx: &mut Rx<'a>,
-        tx: &mut Tx<'_>,
-    ) -> Polled<'a> {
-        let kind = self.begin_frame(head).map_err(|(code, rule)| self.fail(cx, tx, code, rule))?;
-        rx.take(head.size);
-        let whole = head.fin && self.fragments == 1 && head.len <= rx.len() as u64;
-        if whole && !self.close_sent() {
-            return self.whole(cx, kind, rx, tx);
-        }
-        if head.len == 0 && !head.fin {
-            self.spend_glitch(cx, tx)?;
-        }
-        if head.len == 0 { self.payload(cx, rx, tx) } else { Ok(None) }
-    }
-
-    /// Checks a data frame against the message it belongs to, and makes it the current one.
-    #[inline]
-    fn begin_frame(&mut self, head: &Head) -> Result<Kind, (u16, &'static str)> {
-        let kind = match (head.op, self.incoming) {
-            (Op::Continuation, Some(kind)) => kind,
-            (Op::Continuation, None) => {
-                return Err((close::PROTOCOL_ERROR, "RFC 6455, 5.4: nothing to continue"));
-            }
-            (_, Some(_)) => {
-                return Err((close::PROTOCOL_ERROR, "RFC 6455, 5.4: a message inside another"));
-            }
-            (op, None) => self.begin_message(op),
-        };
-        self.message = self.message.saturating_add(head.len);
-        if head.len > self.config.max_frame() || self.message > self.config.max_message() {
-            return Err((close::TOO_BIG, "RFC 6455, 7.4.1: larger than is taken here"));
-        }
-        self.fragments = self.fragments.saturating_add(1);
-        if self.fragments > self.config.max_fragments() {
-            return Err((close::POLICY, "RFC 6455, 7.4.1: more fragments than are taken here"));
-        }
-        self.left = head.len;
-        self.key = head.mask;
-        self.flags.set(Flags::FIN, head.fin);
-        Ok(kind)
-    }
-
-    #[inline]
-    fn begin_message(&mut self, op: Op) -> Kind {
-        let kind = if op == Op::Text { Kind::Text } else { Kind::Binary };
-        self.incoming = Some(kind);
-        self.message = 0;
-        self.fragments = 0;
-        self.text_in = Utf8::default();
-        self.flags.set(Flags::FIRST, true);
-        kind
-    }
-
-    /// Takes a message that is one frame and all there.
-    #[inline]
-    fn whole<'a>(
-        &mut self,
-        cx: &mut Cx<'_>,
-        kind: Kind,
-        rx: &mut Rx<'a>,
-        tx: &mut Tx<'_>,
-    ) -> Polled<'a> {
-        let data = rx.take(self.take_len(rx));
-        self.left = 0;
-        self.incoming = None;
-        self.unmask(data);
-        if kind == Kind::Binary {
-            return Ok(Some(Event::Binary(data)));
-        }
-        match core::str::from_utf8(data) {
-            Ok(text) => Ok(Some(Event::Text(text))),
-            Err(_) => Err(self.not_utf8(cx, tx)),
-        }
-    }
-
-    /// Takes what is there of the current frame's payload.
-    fn payload<'a>(&mut self, cx: &mut Cx<'_>, rx: &mut Rx<'a>, tx: &mut Tx<'_>) -> Polled<'a> {
-        let Some(kind) = self.incoming else { return Ok(None) };
-        let data = rx.take(self.take_len(rx));
-        self.left -= data.len() as u64;
-        let last = self.left == 0 && self.flags.has(Flags::FIN);
-        if last {
-            self.incoming = None;
-        }
-        if self.close_sent() {
-            return Ok(None);
-        }
-        self.unmask(data);
-        if kind == Kind::Text && !(self.text_in.feed(data) && (self.text_in.is_complete() || !last))
-        {
-            return Err(self.not_utf8(cx, tx));
-        }
-        if data.is_empty() && !last {
-            return Ok(None);
-        }
-        let first = self.flags.has(Flags::FIRST);
-        self.flags.set(Flags::FIRST, false);
-        Ok(Some(Event::Data { kind, first, last, data }))
-    }
-
-    /// Gives how much of the current frame's payload is there.
-    fn take_len(&self, rx: &Rx<'_>) -> usize {
-        usize::try_from(self.left).unwrap_or(usize::MAX).min(rx.len())
-    }
-
-    #[inline]
-    fn unmask(&mut self, data: &mut [u8]) {
-        if self.role == Role::Server {
-            self.key = mask::apply(data, self.key);
-        }
-    }
-
-    /// Handles a control frame, all of which is there.
-    fn control<'a>(
-        &mut self,
-        cx: &mut Cx<'_>,
-        head: &Head,
-        rx: &mut Rx<'a>,
-        tx: &mut Tx<'_>,
-    ) -> Polled<'a> {
-        rx.take(head.size);
-        let payload = rx.take(usize::try_from(head.len).unwrap_or(CONTROL_MAX));
-        if self.role == Role::Server {
-            mask::apply(payload, head.mask);
-        }
-        if head.op == Op::Close {
-            return self.peer_closes(cx, payload, rx, tx);
-        }
-        if self.close_sent() {
-            return Ok(None);
-        }
-        if head.op == Op::Pong {
-            return Ok(Some(Event::Pong(payload)));
-        }
-        self.pong(cx, payload, tx)?;
-        Ok(Some(Event::Ping(payload)))
-    }
-
-    fn peer_closes<'a>(
-        &mut self,
-        cx: &mut Cx<'_>,
-        payload: &'a mut [u8],
-        rx: &mut Rx<'a>,
-        tx: &mut Tx<'_>,
-    ) -> Polled<'a> {
-        let (code, reason) = match close::parse(payload) {
-            Ok(said) => said,
-            Err((code, rule)) => return Err(self.fail(cx, tx, code, rule)),
-        };
-        if !self.close_sent() {
-            self.put_close(cx, tx, code, "");
-        }
-        self.flags.set(Flags::CLOSE_RECEIVED, true);
-        self.clock = Clock::Done;
-        rx.take(rx.len());
-        Ok(Some(Event::Close { code, reason }))
-    }
-
-    /// Answers a Ping, now or when the output has drained.
-    fn pong(&mut self, cx: &mut Cx<'_>, payload: &[u8], tx: &mut Tx<'_>) -> Result<(), Error> {
-        if !self.flags.has(Flags::BLOCKED) {
-            self.put(cx, tx, FIN | Op::Pong as u8, payload);
-            return Ok(());
-        }
-        let mut owed = Owed { payload: [0; CONTROL_MAX], len: payload.len() };
-        owed.payload.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
-        if self.rare(cx.now).owed.replace(owed).is_some() {
-            self.spend_glitch(cx, tx)?;
-        }
-        Ok(())
-    }
-
-    fn rare(&mut self, now: Micros) -> &mut Rare {
-        let (burst, per_second) = self.config.glitch_rate();
-        self.rare.get_or_insert_with(|| {
-            Box::new(Rare { glitches: TokenBucket::new(burst, per_second, now), owed: None })
-        })
-    }
-
-    fn spend_glitch(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
-        if self.rare(cx.now).glitches.spend(cx.now, 1) {
-            return Ok(());
-        }
-        let rule = "RFC 6455, 7.4.1: more empty fragments or unread pongs than are borne";
-        Err(self.fail(cx, tx, close::POLICY, rule))
-    }
-
     fn may_send(&self) -> Result<(), Error> {
         if self.clock == Clock::Done || self.close_sent() {
             return Err(Error::misuse("nothing is sent after a Close frame"));
@@ -566,11 +352,6 @@ impl Ws {
         }
         self.put(cx, tx, FIN | Op::Close as u8, payload.get(..len).unwrap_or(&[]));
         self.flags.set(Flags::CLOSE_SENT, true);
-    }
-
-    #[cold]
-    fn not_utf8(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Error {
-        self.fail(cx, tx, close::INVALID_DATA, "RFC 6455, 8.1: a text message is UTF-8")
     }
 
     /// Fails the connection: RFC 6455, section 7.1.7.

@@ -63,7 +63,8 @@ impl Config {
         self
     }
 
-    /// Sets the most frames of one message; more is 1008. 0 counts as 1.
+    /// Sets the most frames of one message, those without payload left out; more is 1008. 0 counts
+    /// as 1.
     #[must_use]
     pub fn fragments(mut self, frames: u32) -> Self {
         self.fragments = frames;
@@ -132,7 +133,7 @@ impl Config {
         self.message
     }
 
-    /// Gives the most frames of one message.
+    /// Gives the most frames of one message, those without payload left out.
     pub fn max_fragments(&self) -> u32 {
         self.fragments.max(1)
     }

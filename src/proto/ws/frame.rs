@@ -125,6 +125,7 @@ fn read_len(short: u8, rest: &[u8]) -> Len<'_> {
 }
 
 /// Appends a frame. `first` is FIN, reserved bits and opcode; a client's frame has a `key`.
+#[inline]
 pub(super) fn put(tx: &mut Tx<'_>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
     match (key, u8::try_from(payload.len())) {
         (None, Ok(short @ ..=125)) => tx.put2(&[first, short], payload),
@@ -132,6 +133,7 @@ pub(super) fn put(tx: &mut Tx<'_>, first: u8, payload: &[u8], key: Option<[u8; 4
     }
 }
 
+#[inline(never)]
 fn put_long(tx: &mut Tx<'_>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
     let buf = tx.buf(HEAD_MAX + payload.len());
     let masked = if key.is_some() { 0x80 } else { 0 };

@@ -203,7 +203,7 @@ fn is_same_host(origin: &str, host: &str, secure: bool) -> bool {
 
 /// Splits `host[:port]`; an IPv6 address is in brackets.
 fn split_port(authority: &str, default: u16) -> Option<(&str, u16)> {
-    let colon = authority.rfind(':').filter(|&at| !authority.ends_with(']') || at == 0);
+    let colon = authority.rfind(':').filter(|_| !authority.ends_with(']'));
     let (host, port) = match colon.and_then(|at| authority.split_at_checked(at)) {
         Some((host, port)) => (host, read_port(port.strip_prefix(':')?, default)?),
         None => (authority, default),
@@ -277,7 +277,8 @@ pub fn check_answer<'a>(
 ) -> Result<Option<&'a str>, Error> {
     let refused = |rule| Err(Error::peer(Wire::None, rule));
     let answer = Answer::from_fields(fields);
-    if !answer.upgrade.value.is_some_and(|v| v.eq_ignore_ascii_case(b"websocket")) {
+    let websocket = |value: &[u8]| value.eq_ignore_ascii_case(b"websocket");
+    if answer.upgrade.twice || !answer.upgrade.value.is_some_and(websocket) {
         return refused("RFC 6455, 4.1: the answer upgrades to websocket");
     }
     if !answer.connection {
@@ -352,3 +353,6 @@ fn token(name: &[u8]) -> Option<&str> {
     let text = core::str::from_utf8(name).ok()?;
     (!name.is_empty() && name.iter().all(allowed)).then_some(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,10 @@ pub(super) fn apply(data: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     for lane in lanes {
         *lane = (u64::from_ne_bytes(*lane) ^ wide).to_ne_bytes();
     }
+    let (halves, rest) = rest.as_chunks_mut::<4>();
+    for half in halves {
+        *half = (u32::from_ne_bytes(*half) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
     let mut next = key;
     for byte in rest {
         *byte ^= next[0];
@@ -36,7 +40,7 @@ mod tests {
     }
 
     fn sample(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i * 31 % 251) as u8).collect()
+        (0..=250).cycle().step_by(31).take(len).collect()
     }
 
     /// RFC 6455, 5.7: a masked "Hello".
