@@ -37,10 +37,7 @@ pub(crate) fn autobahn(set: &str) -> Res<Outcome> {
     command.env("AB_VENV", env).env("AB_OUT", &reports);
     command.env("AB_URL", format!("ws://127.0.0.1:{port}/echo"));
     let printed = sh::text(&sh::check(&mut command)?.stdout);
-    let ended = server.terminate()?;
-    if !ended.status.success() {
-        return Err(format!("the server ended with {}: {}", ended.status, ended.stderr).into());
-    }
+    server.terminate()?;
     let summary = printed.lines().next().unwrap_or_default();
     // The script lets NON-STRICT pass: text that is no UTF-8, noticed late (6.4.x). Not here.
     if summary.contains(", 0 NON-STRICT,") {

@@ -21,6 +21,16 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+impl Ended {
+    /// Passes if the program ended with 0.
+    pub(crate) fn well(self) -> Res<Self> {
+        if self.status.success() {
+            return Ok(self);
+        }
+        Err(format!("ended with {}; stderr: {}", self.status, self.stderr).into())
+    }
+}
+
 impl Server {
     /// Starts the release program on a port of its own choice.
     pub(crate) fn start() -> Res<Self> {
@@ -70,10 +80,10 @@ impl Server {
         signal(self.pid(), name)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has; anything but 0 is an error.
     pub(crate) fn terminate(mut self) -> Res<Ended> {
         self.signal("TERM")?;
-        self.wait(Duration::from_secs(15))
+        self.wait(Duration::from_secs(15))?.well()
     }
 
     /// Waits until it has ended.

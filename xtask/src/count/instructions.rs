@@ -88,10 +88,7 @@ fn whole_run(kind: Kind, messages: u32) -> Res<PathBuf> {
     let server = Server::spawn(command.args(["serve", "--listen", "127.0.0.1:0"]))?;
     let mut load = Load::open(kind, server.port(), PEERS)?;
     load.run(usize::try_from(messages)?)?;
-    let ended = server.terminate()?;
-    if !ended.status.success() {
-        return Err(format!("ended with {}: {}", ended.status, ended.stderr).into());
-    }
+    server.terminate()?;
     Ok(out)
 }
 
