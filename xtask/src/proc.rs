@@ -15,7 +15,8 @@ pub(crate) struct Sched {
 pub(crate) fn sched(pid: u32) -> Res<Sched> {
     let mut sum = Sched { cpu_ns: 0, runs: 0 };
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        // A thread that ends meanwhile takes its file with it.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
         let mut next = || numbers.next().ok_or("a short schedstat");
         sum.cpu_ns += next()??;
