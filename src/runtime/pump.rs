@@ -6,7 +6,6 @@ use super::Handle;
 use super::core::{Core, Flags, State};
 use super::handler::{App, raw};
 use super::id::ConnId;
-#[cfg(feature = "ws")]
 use super::id::Reason;
 use crate::Error;
 use crate::io::{Rx, Scratch, Tx};
@@ -24,18 +23,15 @@ pub(crate) fn pump(
     scratch: &mut Scratch,
     app: &mut App,
 ) -> Result<(), Error> {
-    #[cfg(feature = "h1")]
-    http::install_late(h, id, app);
     loop {
-        let event = {
+        let (event, more) = {
             let mut core = h.core();
             match poll(&mut core, &*h.0.net, id, rx, scratch)? {
-                Some(event) => event,
+                Some(polled) => polled,
                 None => return Ok(()),
             }
         };
         match (event, &mut *app) {
-            #[cfg(feature = "h1")]
             (Event::Http(event), App::Http { .. }) => http::event(h, id, event, app),
             #[cfg(feature = "ws")]
             (Event::Ws(event), App::Ws { handler, chunks }) => {
@@ -44,17 +40,21 @@ pub(crate) fn pump(
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}
         }
+        if !more {
+            return Ok(());
+        }
     }
 }
 
-/// Gives the next event of a connection that still takes part and is not held back.
+/// Gives the next event of a connection that still takes part and is not held back, and whether
+/// another poll could bring one.
 fn poll<'s, 'a: 's>(
     core: &mut Core,
     net: &dyn Net,
     id: ConnId,
     rx: &mut Rx<'a>,
     scratch: &'s mut Scratch,
-) -> Result<Option<Event<'s>>, Error> {
+) -> Result<Option<(Event<'s>, bool)>, Error> {
     let Core { slots, pool, entropy, limits, now, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
@@ -68,11 +68,15 @@ fn poll<'s, 'a: 's>(
     }
     let mut random = || entropy.next(net);
     let mut cx = Cx { now: *now, limits, random: &mut random };
-    slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))
+    let event = slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))?;
+    let more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
+    Ok(event.map(|event| (event, more)))
 }
 
-/// Answers `want_write` once there is room.
-pub(crate) fn writable(h: &Handle, id: ConnId, app: &mut App) {
+/// Does what does not come from input: installs a late handler, answers what waited for the output
+/// to drain, and `want_write`.
+pub(crate) fn kicked(h: &Handle, id: ConnId, app: &mut App) {
+    http::install_late(h, id, app);
     let room = {
         let mut core = h.core();
         let Core { slots, pool, entropy, limits, now, .. } = &mut *core;
@@ -101,14 +105,12 @@ fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Ha
         Event::Open => handler.open(&mut cx),
         Event::Bytes(bytes) => handler.data(&mut cx, bytes),
         Event::End => handler.end(&mut cx),
-        #[cfg(feature = "h1")]
         _ => {}
     }
 }
 
 /// Tells a handler that was given but never put into place that it is over.
-#[cfg(feature = "h1")]
-pub(crate) fn close_late(h: &Handle, id: ConnId, why: super::id::Reason) {
+pub(crate) fn close_late(h: &Handle, id: ConnId, why: Reason) {
     let late = h.core().named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stream.take());
     if let Some(mut late) = late {
         h.guarded(|h| {
@@ -118,7 +120,6 @@ pub(crate) fn close_late(h: &Handle, id: ConnId, why: super::id::Reason) {
     }
 }
 
-#[cfg(feature = "h1")]
 mod http {
     use std::rc::Rc;
 
@@ -177,17 +178,25 @@ mod http {
         if let App::Http { stream, .. } = app {
             *stream = Some(new);
         }
-        {
-            let mut core = h.core();
-            let core = &mut *core;
-            if let Some(slot) = core.slots.get_mut(id.index)
-                && let Stack::H1(http) = &mut slot.stack
-            {
-                http.want_body(&mut super::Tx::new(&mut slot.out, &mut core.pool));
-            }
-        }
+        let complete = want_body(h, id);
         if let App::Http { stream: Some(handler), .. } = app {
             handler.open(&mut Cx::current(h, id));
+            if complete {
+                handler.end(&mut Cx::current(h, id));
+            }
+        }
+    }
+
+    /// Asks for the request body. Gives whether there is none to come: no event tells its end.
+    fn want_body(h: &Handle, id: ConnId) -> bool {
+        let mut core = h.core();
+        let core = &mut *core;
+        match core.slots.get_mut(id.index).map(|slot| (&mut slot.stack, &mut slot.out)) {
+            Some((Stack::H1(http), out)) => {
+                http.want_body(&mut super::Tx::new(out, &mut core.pool));
+                !http.reads_body()
+            }
+            _ => true,
         }
     }
 

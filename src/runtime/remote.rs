@@ -109,7 +109,9 @@ impl Handle {
             }
             Left::More
         });
-        self.0.sinks.borrow_mut().push(Some(sink));
+        if !self.is_dead() {
+            self.place_sink(sink);
+        }
         Remote { queue, wake: Arc::clone(&self.0.wake) }
     }
 
@@ -117,6 +119,17 @@ impl Handle {
     #[expect(clippy::type_complexity, reason = "spelt out, so that the bound is seen")]
     pub fn remote_jobs(&self) -> Remote<Box<dyn FnOnce(&Self) + Send>> {
         self.remote(|h, job: Box<dyn FnOnce(&Self) + Send>| job(h))
+    }
+
+    /// Puts a sink into a free place. A place is free only for good: one that runs leaves its
+    /// place marked by `None` as well, so places are not given out while a turn is under way.
+    fn place_sink(&self, sink: Sink) {
+        let idle = self.core().depth == 0;
+        let mut sinks = self.0.sinks.borrow_mut();
+        match sinks.iter_mut().find(|place| idle && place.is_none()) {
+            Some(place) => *place = Some(sink),
+            None => sinks.push(Some(sink)),
+        }
     }
 
     /// Runs the sinks if anything was posted. Each is out of its place while it runs.
@@ -132,7 +145,7 @@ impl Handle {
             let sink = self.0.sinks.borrow_mut().get_mut(i).and_then(Option::take);
             let Some(mut sink) = sink else { continue };
             match sink(self) {
-                Left::Unused => drop(sink),
+                Left::Unused => _ = self.guarded(|_| drop(sink)),
                 left => {
                     more |= matches!(left, Left::More);
                     if let Some(place) = self.0.sinks.borrow_mut().get_mut(i) {
@@ -142,14 +155,13 @@ impl Handle {
             }
         }
         if more {
+            // The end of the turn sees it and asks for the next.
             self.0.wake.flag.store(true, Ordering::Release);
-            self.ask(&mut self.core());
+        }
+        // In the outermost turn no sink is out of its place: what is empty was unused.
+        if self.core().depth == 1 {
+            self.0.sinks.borrow_mut().retain(Option::is_some);
         }
         true
-    }
-
-    /// Makes room for the sinks of `Remote`s that are gone. Only where none runs.
-    pub(crate) fn sweep_sinks(&self) {
-        self.0.sinks.borrow_mut().retain(Option::is_some);
     }
 }

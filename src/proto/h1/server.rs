@@ -302,6 +302,14 @@ impl Server {
         self.flags |= REARM;
     }
 
+    /// Begins the wait that the last answer opened, for a caller that asks for the deadline
+    /// without having polled since. Otherwise does nothing.
+    pub fn begin_wait(&mut self, now: Micros, limits: &Limits) {
+        if self.has(REARM) {
+            self.arm(now, &limits.h1);
+        }
+    }
+
     /// Gives when [`on_deadline`](Self::on_deadline) is to be called; a time that has passed is
     /// "soon". `None` while it is not the peer who is waited for.
     pub fn deadline(&self) -> Option<Micros> {

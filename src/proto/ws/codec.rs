@@ -249,6 +249,11 @@ impl Ws {
         Ok(())
     }
 
+    /// Whether [`flush`](Self::flush) has something to do once the output has drained.
+    pub fn waits_for_drain(&self) -> bool {
+        self.flags.has(Flags::BLOCKED)
+    }
+
     /// Answers the Ping that waited for the output to drain. To be called when it has.
     pub fn flush(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) {
         self.flags.set(Flags::BLOCKED, false);
