@@ -282,6 +282,7 @@ pub(crate) struct Core {
     /// Listeners that wait for a connection to end.
     pub(crate) held: Vec<u32>,
     pub(crate) pool: Pool,
+    #[expect(clippy::vec_box, reason = "slots hold them boxed: a pooled one moves as a pointer")]
     pub(crate) extras: Vec<Box<Extra>>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) events: Vec<Vec<Event>>,

@@ -258,7 +258,7 @@ pub(crate) fn accept(h: &Handle, index: u32) {
         match h.0.net.accept(sock) {
             Ok(fresh) => {
                 let taken = h.guarded(|h| {
-                    _ = h.take_in(fresh, &service, Some(ListenerId(id)), Flags::default())
+                    _ = h.take_in(fresh, &service, Some(ListenerId(id)), Flags::default());
                 });
                 if !taken {
                     // Its factory panicked before there was a connection.

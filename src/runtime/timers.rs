@@ -305,11 +305,9 @@ impl Core {
     pub(crate) fn take_closures(&mut self) -> Vec<Box<dyn core::any::Any>> {
         let mut out: Vec<Box<dyn core::any::Any>> = Vec::new();
         for index in 0..self.timers.end() {
-            match self.timers.get(index).map(|t| &t.kind) {
-                Some(Kind::Once(_) | Kind::Every { .. }) => {
-                    out.push(Box::new(self.end_timer(index)));
-                }
-                _ => {}
+            let kind = self.timers.get(index).map(|timer| &timer.kind);
+            if matches!(kind, Some(Kind::Once(_) | Kind::Every { .. })) {
+                out.push(Box::new(self.end_timer(index)));
             }
         }
         out

@@ -186,10 +186,10 @@ fn a_timer_dies_with_its_connection() {
     let (rig, log) = (rig(), Log::default());
     let armed = place();
     let a = Rc::clone(&armed);
-    rig.serve(http::Server::new().ws(
-        "/",
-        hook(&log, move |cx, _| a.set(Some(cx.timer(7, ms(50)).unwrap()))),
-    ));
+    rig.serve(
+        http::Server::new()
+            .ws("/", hook(&log, move |cx, _| a.set(Some(cx.timer(7, ms(50)).unwrap())))),
+    );
     let wire = rig.upgrade("/");
     wire.write(&say("arm"));
     rig.pump();
@@ -333,7 +333,8 @@ fn the_last_remote_frees_the_closure() {
 fn a_panic_on_a_value_loses_that_value_only() {
     let (rig, log) = (rig(), Log::default());
     let l = log.clone();
-    let remote = rig.rt.remote(move |_, n: u8| if n == 1 { planted() } else { l.add(n.to_string()) });
+    let remote =
+        rig.rt.remote(move |_, n: u8| if n == 1 { planted() } else { l.add(n.to_string()) });
 
     (0..3).for_each(|n| remote.post(n).unwrap());
     rig.pump();
