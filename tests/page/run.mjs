@@ -2,7 +2,7 @@
 //
 //     node tests/page/run.mjs PROGRAM OUT_DIR [--modules DIR] [--browser PATH] [--warm SECONDS]
 //
-// PROGRAM is started as `PROGRAM --listen 127.0.0.1:0` and must print its URL. OUT_DIR gets
+// PROGRAM is started as `PROGRAM serve --listen 127.0.0.1:0` and must print its URL. OUT_DIR gets
 // light.png, dark.png and narrow.png. DIR holds `node_modules/playwright-core` (default: OUT_DIR).
 // `--warm` is how long traffic runs before the screenshots (default 6), for a chart that is full.
 // One line per check, then `N passed, N failed`; exit 1 if a check failed, 2 if misused.
