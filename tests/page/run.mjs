@@ -128,7 +128,7 @@ async function connections({ page }, program, warm) {
   });
   await check('traffic draws a line', async () => {
     for (const end = Date.now() + warm * 1000; Date.now() < end; await sleep(10 + 10 * Math.random())) {
-      await echo.ask('hello');
+      for (let n = 1 + 3 * Math.random(); n > 0; n--) await echo.ask('hello');
       await fetch(new URL('/plaintext', program.url)).then(answer => answer.text());
     }
     const line = await page.evaluate(() => document.getElementById('messages-line').getAttribute('d'));
