@@ -35,6 +35,7 @@ impl Feed {
         if self.timer.get().is_none() {
             let feed = Rc::clone(self);
             self.timer.set(Some(h.every(PERIOD, move |h| feed.show(h))));
+            h.measure_turns(true);
         }
     }
 
@@ -45,6 +46,7 @@ impl Feed {
             && let Some(timer) = self.timer.take()
         {
             h.cancel(timer);
+            h.measure_turns(false);
             *viewers = Vec::new();
             *self.text.borrow_mut() = String::new();
         }
