@@ -2,13 +2,13 @@
 
 use lodger_backend::Micros;
 
-use crate::{Error, Limits};
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 #[cfg(feature = "h1")]
 use crate::proto::h1;
 #[cfg(feature = "ws")]
 use crate::proto::ws;
+use crate::{Error, Limits};
 
 /// The protocol of one connection. It changes when an upgrade succeeds; the input goes on.
 #[derive(Debug)]
