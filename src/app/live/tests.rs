@@ -232,7 +232,7 @@ fn the_list_ends_at_a_hundred_connections() {
 fn the_page_comes_with_its_policy_and_its_feed() {
     let site = Site::new(Live::new("/status/").also("/").mount(http::Server::new()));
 
-    for path in ["/status", "/"] {
+    for path in ["/status", "/status/", "/"] {
         let page = site.get(path);
         let (head, body) = page.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
