@@ -66,8 +66,10 @@ impl Flags {
     pub(crate) const HELD: Self = Self(1 << 10);
     /// Sending failed, as `why` says: to be aborted by whoever flushed.
     pub(crate) const FAILED: Self = Self(1 << 11);
+    /// Its handler runs because of its input, which is looked at again when it returns.
+    pub(crate) const PUMPED: Self = Self(1 << 12);
     /// The program's own: counted, listed and said goodbye to nowhere.
-    pub(crate) const ASIDE: Self = Self(1 << 12);
+    pub(crate) const ASIDE: Self = Self(1 << 13);
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -188,12 +190,17 @@ impl Slot {
     }
 
     /// Sends what is queued, as far as the system takes it.
-    pub(crate) fn flush(&mut self, net: &dyn Net, pool: &mut Pool, now: Micros, limits: &Limits) {
-        let (Some(sock), true) = (self.sock, self.ready.is_write()) else { return };
+    ///
+    /// Returns how many bytes it took.
+    pub(crate) fn flush(
+        &mut self,
+        net: &dyn Net,
+        pool: &mut Pool,
+        now: Micros,
+        limits: &Limits,
+    ) -> u64 {
         let queued = self.out.len();
-        if queued == 0 {
-            return;
-        }
+        let (Some(sock), true) = (self.sock, queued > 0 && self.ready.is_write()) else { return 0 };
         match net.send(sock, &[io::IoSlice::new(self.out.bytes())]) {
             Ok(n) => {
                 self.sent += n as u64;
@@ -203,6 +210,7 @@ impl Slot {
                     self.ready = self.ready & !Ready::WRITE;
                 }
                 self.after_send(queued, limits);
+                return n as u64;
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 self.ready = self.ready & !Ready::WRITE;
@@ -217,6 +225,7 @@ impl Slot {
                 self.flags.set(Flags::FAILED);
             }
         }
+        0
     }
 
     /// Lets a connection go on that had stopped because too much output waited.
@@ -240,7 +249,6 @@ pub(crate) struct Extra {
     /// The message being put together.
     pub(crate) part: Vec<u8>,
     /// A handler that was given out of its turn, to be installed by the next.
-    #[cfg(feature = "h1")]
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
@@ -274,6 +282,7 @@ pub(crate) struct Core {
     /// Listeners that wait for a connection to end.
     pub(crate) held: Vec<u32>,
     pub(crate) pool: Pool,
+    #[expect(clippy::vec_box, reason = "slots hold them boxed: a pooled one moves as a pointer")]
     pub(crate) extras: Vec<Box<Extra>>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) events: Vec<Vec<Event>>,
@@ -512,9 +521,9 @@ impl Core {
 
     /// Sends what is queued on a slot; a failure ends it.
     pub(crate) fn flush(&mut self, index: u32, net: &dyn Net) {
-        let Self { slots, pool, now, limits, .. } = self;
+        let Self { slots, pool, now, limits, stats, .. } = self;
         let Some(slot) = slots.get_mut(index) else { return };
-        slot.flush(net, pool, *now, limits);
+        stats.sent += slot.flush(net, pool, *now, limits);
         if slot.flags.has(Flags::FAILED) {
             self.abort_failed(index);
         }
@@ -570,7 +579,6 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        #[cfg(feature = "h1")]
         if self.stream.is_some() {
             return false;
         }

@@ -35,8 +35,9 @@ impl Handle {
     ///
     /// What is wrong with the address, the server or the system, with the server given back.
     pub fn listen<S: Serve>(&self, addr: &str, server: S) -> Result<ListenerId, Rejected<S>> {
-        let opened = server
-            .check()
+        let opened = self
+            .check_alive()
+            .and_then(|()| server.check())
             .and_then(|()| Addr::parse(addr))
             .and_then(|addr| self.0.net.listen(&addr));
         match opened {
@@ -57,7 +58,7 @@ impl Handle {
         fd: OwnedFd,
         server: S,
     ) -> Result<ListenerId, Rejected<(Option<OwnedFd>, S)>> {
-        if let Err(error) = server.check() {
+        if let Err(error) = self.check_alive().and_then(|()| server.check()) {
             return Err(Rejected { value: (Some(fd), server), error });
         }
         match self.0.net.adopt(fd) {
@@ -106,6 +107,9 @@ impl Handle {
         service: &Service,
         flags: Flags,
     ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
+        if let Err(error) = self.check_alive() {
+            return Err(Rejected { value: Some(fd), error });
+        }
         let sock = match self.0.net.adopt(fd) {
             Ok(sock) => sock,
             Err((fd, error)) => return Err(Rejected { value: Some(fd), error }),
@@ -140,6 +144,14 @@ impl Handle {
     pub fn peer_addr(&self, id: ConnId) -> Option<Addr> {
         let sock = self.core().named(id)?.sock?;
         self.0.net.peer_addr(sock).ok()
+    }
+
+    /// What is opened after the end would never be closed.
+    fn check_alive(&self) -> io::Result<()> {
+        if self.is_dead() {
+            return Err(io::Error::other("the runtime has ended"));
+        }
+        Ok(())
     }
 
     fn add_listener<S: Serve>(&self, sock: Sock, server: S) -> Result<ListenerId, Rejected<S>> {
@@ -229,7 +241,9 @@ impl Handle {
 /// Accepts what waits on a listener, within its share of the turn.
 pub(crate) fn accept(h: &Handle, index: u32) {
     let Some((id, service)) = h.core().listener_at(index) else { return };
-    h.core().slots.get_mut(index).into_iter().for_each(|slot| slot.flags.clear(Flags::KICK));
+    if let Some(slot) = h.core().slots.get_mut(index) {
+        slot.flags.clear(Flags::KICK);
+    }
     for _ in 0..PER_ITEM {
         let sock = {
             let mut core = h.core();
@@ -244,7 +258,7 @@ pub(crate) fn accept(h: &Handle, index: u32) {
         match h.0.net.accept(sock) {
             Ok(fresh) => {
                 let taken = h.guarded(|h| {
-                    _ = h.take_in(fresh, &service, Some(ListenerId(id)), Flags::default())
+                    _ = h.take_in(fresh, &service, Some(ListenerId(id)), Flags::default());
                 });
                 if !taken {
                     // Its factory panicked before there was a connection.

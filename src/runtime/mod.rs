@@ -238,6 +238,11 @@ impl Handle {
         core.host.push_str(name);
     }
 
+    /// Whether it has ended. What is given to it now is dropped.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.core().life == Life::Dead
+    }
+
     /// Whether it runs: not detached, not ended.
     pub fn is_on(&self) -> bool {
         self.core().life == Life::On
@@ -330,14 +335,21 @@ impl Handle {
 
     /// Notes that a connection was written to, or (`serve`) that it is to be served again.
     pub(crate) fn touch(&self, core: &mut Core, index: u32, serve: bool) {
-        let running = core.slots.get(index).is_some_and(|slot| slot.flags.has(Flags::RUNNING));
+        let Some(slot) = core.slots.get_mut(index) else { return };
+        let running = slot.flags.has(Flags::RUNNING);
         if !running {
             core.mark_dirty(index);
             if serve {
                 core.kick(index);
             }
             self.ask(core);
-        } else if core.modal & (1 << core.depth) != 0 {
+            return;
+        }
+        if serve && !slot.flags.has(Flags::PUMPED) {
+            // A timer of its own: nobody looks at its input when the handler returns.
+            slot.flags.set(Flags::KICK);
+        }
+        if core.modal & (1 << core.depth) != 0 {
             // Its handler is in a modal loop: nobody flushes before the next turn.
             self.ask(core);
         }

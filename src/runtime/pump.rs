@@ -6,7 +6,6 @@ use super::Handle;
 use super::core::{Core, Flags, State};
 use super::handler::{App, raw};
 use super::id::ConnId;
-#[cfg(feature = "h1")]
 use super::id::Reason;
 use crate::Error;
 use crate::io::{Rx, Scratch, Tx};
@@ -33,7 +32,6 @@ pub(crate) fn pump(
             }
         };
         match (event, &mut *app) {
-            #[cfg(feature = "h1")]
             (Event::Http(event), App::Http { .. }) => http::event(h, id, event, app),
             #[cfg(feature = "ws")]
             (Event::Ws(event), App::Ws { handler, chunks }) => {
@@ -78,7 +76,6 @@ fn poll<'s, 'a: 's>(
 /// Does what does not come from input: installs a late handler, answers what waited for the output
 /// to drain, and `want_write`.
 pub(crate) fn kicked(h: &Handle, id: ConnId, app: &mut App) {
-    #[cfg(feature = "h1")]
     http::install_late(h, id, app);
     let room = {
         let mut core = h.core();
@@ -108,13 +105,11 @@ fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Ha
         Event::Open => handler.open(&mut cx),
         Event::Bytes(bytes) => handler.data(&mut cx, bytes),
         Event::End => handler.end(&mut cx),
-        #[cfg(feature = "h1")]
         _ => {}
     }
 }
 
 /// Tells a handler that was given but never put into place that it is over.
-#[cfg(feature = "h1")]
 pub(crate) fn close_late(h: &Handle, id: ConnId, why: Reason) {
     let late = h.core().named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stream.take());
     if let Some(mut late) = late {
@@ -125,7 +120,6 @@ pub(crate) fn close_late(h: &Handle, id: ConnId, why: Reason) {
     }
 }
 
-#[cfg(feature = "h1")]
 mod http {
     use std::rc::Rc;
 

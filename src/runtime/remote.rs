@@ -109,7 +109,9 @@ impl Handle {
             }
             Left::More
         });
-        self.place_sink(sink);
+        if !self.is_dead() {
+            self.place_sink(sink);
+        }
         Remote { queue, wake: Arc::clone(&self.0.wake) }
     }
 
@@ -143,7 +145,7 @@ impl Handle {
             let sink = self.0.sinks.borrow_mut().get_mut(i).and_then(Option::take);
             let Some(mut sink) = sink else { continue };
             match sink(self) {
-                Left::Unused => drop(sink),
+                Left::Unused => _ = self.guarded(|_| drop(sink)),
                 left => {
                     more |= matches!(left, Left::More);
                     if let Some(place) = self.0.sinks.borrow_mut().get_mut(i) {
@@ -153,8 +155,12 @@ impl Handle {
             }
         }
         if more {
+            // The end of the turn sees it and asks for the next.
             self.0.wake.flag.store(true, Ordering::Release);
-            self.ask(&mut self.core());
+        }
+        // In the outermost turn no sink is out of its place: what is empty was unused.
+        if self.core().depth == 1 {
+            self.0.sinks.borrow_mut().retain(Option::is_some);
         }
         true
     }

@@ -135,7 +135,7 @@ fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
 
 /// The common end of a step: see whether the protocol is done, flush, arm, queue what is left.
 fn after(h: &Handle, core: &mut Core, index: u32) {
-    let Core { slots, pool, sched, limits, now, trigger, .. } = core;
+    let Core { slots, pool, sched, limits, now, trigger, stats, .. } = core;
     let Some(slot) = slots.get_mut(index) else { return };
     if slot.state == State::Open {
         let ended = slot.flags.has(Flags::EOF) && slot.tail() == 0;
@@ -145,7 +145,7 @@ fn after(h: &Handle, core: &mut Core, index: u32) {
             return;
         }
     }
-    slot.flush(&*h.0.net, pool, *now, limits);
+    stats.sent += slot.flush(&*h.0.net, pool, *now, limits);
     arm(slot, sched, limits, *now);
     let (work, failed) = (slot.has_work(limits), slot.flags.has(Flags::FAILED));
     let edge = *trigger == Trigger::Edge;
@@ -200,9 +200,9 @@ fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
 /// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
 /// handler out. `None`: nothing to hand on.
 fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
-    let Core { slots, limits, pool, now, .. } = core;
+    let Core { slots, limits, pool, now, stats, .. } = core;
     let slot = slots.get_mut(index)?;
-    slot.flush(net, pool, *now, limits);
+    stats.sent += slot.flush(net, pool, *now, limits);
     let kicked = slot.flags.has(Flags::KICK) || slot.wants_writable(limits);
     let reads = slot.ready.is_read() && slot.wants_read(limits);
     slot.flags.clear(Flags::KICK);
@@ -219,6 +219,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
     }
     filled.eof = slot.flags.has(Flags::EOF);
     slot.flags.set(Flags::RUNNING);
+    slot.flags.set(Flags::PUMPED);
     let id = ConnId { index, generation: slot.generation };
     running.push(index);
     Some((filled, Lent { id, app: core::mem::take(&mut slot.app) }))
@@ -386,7 +387,6 @@ pub(crate) fn bury(h: &Handle, index: u32) {
         let Some(lent) = begin(&mut core, index) else { return };
         (lent, why)
     };
-    #[cfg(feature = "h1")]
     pump::close_late(h, lent.id, why);
     tell_closed(h, lent, why);
     h.core().free(index);
@@ -402,6 +402,7 @@ impl Core {
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.flags.clear(Flags::RUNNING);
+            slot.flags.clear(Flags::PUMPED);
         }
         self.unpark();
     }

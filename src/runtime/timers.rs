@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lodger_backend::Micros;
 
-use super::core::{Core, Flags};
+use super::core::{Core, Flags, Life};
 use super::handler::App;
 use super::id::{ConnId, Gone, TimerId};
 use super::{Handle, serve};
@@ -136,6 +136,13 @@ impl Handle {
 
     fn add_timer(&self, kind: Kind, delay: Duration) -> TimerId {
         let mut core = self.core();
+        if core.life == Life::Dead {
+            let handle = core.sched.add(What::Timer(0));
+            core.sched.remove(handle);
+            drop(core);
+            drop(kind);
+            return TimerId(handle);
+        }
         let now = self.time(&mut core);
         let index = core.timers.alloc();
         let handle = core.sched.add(What::Timer(index));
@@ -148,6 +155,13 @@ impl Handle {
         }
         if let Some(conn) = conn {
             core.link_timer(index, conn.index);
+        }
+        if core.life == Life::Dead {
+            // It would never run, and its closure never be dropped.
+            let kind = core.end_timer(index);
+            drop(core);
+            drop(kind);
+            return TimerId(handle);
         }
         core.sched.arm(handle, due(now, delay), Slack::Precise, now);
         self.reprogram(&mut core);
@@ -202,11 +216,13 @@ impl Handle {
         self.guarded(|h| call(h));
         let mut core = self.core();
         let now = core.now;
-        let Some(&What::Timer(index)) = core.sched.get(handle) else { return };
+        let Some(&What::Timer(index)) = core.sched.get(handle) else {
+            drop(core);
+            self.guarded(|_| drop(call));
+            return;
+        };
         if !core.sched.is_armed(handle) {
-            let next = (at + period).max(due(now, Duration::ZERO));
-            let next = if next <= now + period { next } else { now + period };
-            core.sched.arm(handle, next, Slack::Precise, now);
+            core.sched.arm(handle, next_period(at, period, now), Slack::Precise, now);
         }
         if let Some(timer) = core.timers.get_mut(index) {
             timer.kind = Kind::Every { period, call };
@@ -217,6 +233,13 @@ impl Handle {
 /// When something asked for `delay` is due: never in the turn that asks.
 fn due(now: Micros, delay: Duration) -> Micros {
     (now + delay).max(Micros::new(now.get().saturating_add(1)))
+}
+
+/// The first whole number of periods behind `at` that lies ahead of `now`.
+fn next_period(at: Micros, period: Duration, now: Micros) -> Micros {
+    let step = (Micros::ZERO + period).get().max(1);
+    let passed = now.get().saturating_sub(at.get()) / step;
+    Micros::new(at.get().saturating_add(step.saturating_mul(passed.saturating_add(1))))
 }
 
 impl Core {
@@ -282,11 +305,9 @@ impl Core {
     pub(crate) fn take_closures(&mut self) -> Vec<Box<dyn core::any::Any>> {
         let mut out: Vec<Box<dyn core::any::Any>> = Vec::new();
         for index in 0..self.timers.end() {
-            match self.timers.get(index).map(|t| &t.kind) {
-                Some(Kind::Once(_) | Kind::Every { .. }) => {
-                    out.push(Box::new(self.end_timer(index)));
-                }
-                _ => {}
+            let kind = self.timers.get(index).map(|timer| &timer.kind);
+            if matches!(kind, Some(Kind::Once(_) | Kind::Every { .. })) {
+                out.push(Box::new(self.end_timer(index)));
             }
         }
         out
@@ -325,11 +346,9 @@ impl App {
     fn timer(&mut self, h: &Handle, id: ConnId, tag: u64) {
         match self {
             Self::Raw(handler) => handler.timer(&mut super::handler::raw::Cx::new(h, id), tag),
-            #[cfg(feature = "h1")]
             Self::Http { stream: Some(handler), .. } => {
                 handler.timer(&mut super::handler::http::Cx::current(h, id), tag);
             }
-            #[cfg(feature = "h1")]
             Self::Http { .. } => {}
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => {

@@ -212,7 +212,8 @@ impl Handle {
             }
         }
         self.reprogram(core);
-        if core.life == Life::On && !core.runq.is_empty() {
+        let values = self.0.wake.flag.load(core::sync::atomic::Ordering::Relaxed);
+        if core.life == Life::On && (values || !core.runq.is_empty()) {
             self.ask(core);
         }
     }

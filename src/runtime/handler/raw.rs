@@ -80,7 +80,6 @@ impl Handle {
                 tx.put(bytes);
                 Ok(())
             }
-            #[cfg(feature = "h1")]
             _ => Err(crate::Error::misuse("the connection is not a raw byte stream")),
         })
     }
