@@ -12,9 +12,9 @@ use crate::report;
 
 /// A guest in your event loop, and here the whole house: a server on a loop of its own.
 ///
-/// Without a command it does what `lodger serve` does.
+/// Without a command it does what `lodger serve` does, and takes its options.
 #[derive(Debug, Parser)]
-#[command(name = "lodger", version, after_help = EXIT_CODES)]
+#[command(name = "lodger", version, override_usage = "lodger [COMMAND]", after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,8 +34,8 @@ pub(crate) enum Command {
 const SERVE_NOTES: &str = "\
 SIZE is a number of bytes, or of units of 1024: 64k, 16m, 1g. SECS may have decimals: 0.5.
 
-Routes: / and /_lodger (the live page), /plaintext, POST /echo (answers with the body, which is
-held in memory whole), WebSocket /echo; all else is 404.
+Routes: / and /_lodger (the live page, fed by /_lodger/feed), /plaintext, POST /echo
+(answers with the body, which is held in memory whole), WebSocket /echo; all else is 404.
 
 SIGTERM and SIGINT say goodbye: no new connection is taken, answers under way are completed,
 WebSockets are closed with 1001. A second one ends at once. Both exit with 0.
@@ -139,11 +139,18 @@ fn whole(n: u64) -> usize {
 /// Help or a version was asked for, or the line is wrong; that has been told, and the exit code is
 /// given.
 pub(crate) fn read() -> Result<Command, ExitCode> {
-    let mut args: Vec<OsString> = std::env::args_os().collect();
-    if args.len() < 2 {
-        args = ["lodger", "serve"].map(OsString::from).to_vec();
-    }
+    let args = with_command(std::env::args_os().skip(1).collect());
     Cli::try_parse_from(args).map(|cli| cli.command).map_err(|e| tell(&e))
+}
+
+/// Puts the program's name in front, and `serve` where no command is named.
+fn with_command(args: Vec<OsString>) -> Vec<OsString> {
+    let about = ["-h", "--help", "-V", "--version"];
+    let named = args.first().is_some_and(|first| {
+        !first.as_encoded_bytes().starts_with(b"-") || about.iter().any(|about| first == about)
+    });
+    let front = ["lodger", "serve"].into_iter().take(if named { 1 } else { 2 });
+    front.map(OsString::from).chain(args).collect()
 }
 
 fn tell(e: &clap::Error) -> ExitCode {
@@ -248,6 +255,17 @@ mod tests {
         for text in ["", "0", "-1", "nan", "inf", "1e9", "5s"] {
             assert!(seconds(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn without_a_command_it_serves() {
+        let whole = |args: &[&str]| with_command(args.iter().map(OsString::from).collect());
+
+        assert_eq!(whole(&[]), ["lodger", "serve"]);
+        assert_eq!(whole(&["--listen", "a"]), ["lodger", "serve", "--listen", "a"]);
+        assert_eq!(whole(&["serve", "-h"]), ["lodger", "serve", "-h"]);
+        assert_eq!(whole(&["other"]), ["lodger", "other"]);
+        assert_eq!(whole(&["--help"]), ["lodger", "--help"]);
     }
 
     #[test]

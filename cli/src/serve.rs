@@ -64,7 +64,7 @@ fn announce(h: &Handle, listener: ListenerId) {
         other => format!("lodger serves {other}"),
     };
     if report::print(&format!("{line}\n")).is_err() {
-        report::say(format_args!("standard output is closed, so it is told here: {line}"));
+        report::say(format_args!("standard output takes nothing, so it is said here: {line}"));
     }
 }
 

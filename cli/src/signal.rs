@@ -51,8 +51,9 @@ impl Bell {
         let open = h.stats().open;
         if open > 0 {
             let grace = self.grace.as_secs_f64();
+            let s = if open == 1 { "" } else { "s" };
             report::say(format_args!(
-                "goodbye to {open} connections, {grace} s at most; a second signal ends at once"
+                "goodbye to {open} connection{s}, {grace} s at most; a second signal ends at once"
             ));
         }
         h.shutdown(self.grace);

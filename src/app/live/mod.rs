@@ -45,8 +45,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Prepares the page for `path`, a path without parameters such as `/_lodger`; its feed is
-    /// `path` and `/feed`.
+    /// Prepares the page for `path`, a path without parameters such as `/_lodger`, with or
+    /// without a slash behind it; its feed is `/_lodger/feed` then.
     pub fn new(path: &str) -> Self {
         Self { path: path.trim_end_matches('/').to_string(), also: Vec::new() }
     }
@@ -63,11 +63,13 @@ impl Live {
     pub fn mount(self, server: Server) -> Server {
         let feed = std::format!("{}/feed", self.path);
         let page = page_for(&feed);
-        let own = if self.path.is_empty() { String::from("/") } else { self.path };
+        // With and without the slash behind it; at the root they are the same.
+        let bare = Some(self.path.clone()).filter(|path| !path.is_empty());
+        let paths = bare.into_iter().chain([self.path + "/"]).chain(self.also);
         let watch = Rc::new(Feed::default());
         let server =
             server.ws_with(&feed, Viewer::config(), move |_| Ok(Viewer(Rc::clone(&watch))));
-        core::iter::once(own).chain(self.also).fold(server, |server, path| {
+        paths.fold(server, |server, path| {
             let page = page.clone();
             server.get(&path, move |_, response| answer(&page, response))
         })
