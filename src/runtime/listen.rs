@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use lodger_backend::{Addr, Interest, Ready, Sock, Token};
 
 use super::Handle;
-use super::core::{Core, Flags, State};
+use super::core::{Core, Flags, Life, State};
 use super::handler::{App, Serve, Service, raw};
 use super::id::{ConnId, Gone, ListenerId, Reason, Rejected};
 use crate::proto::stack::Stack;
@@ -249,6 +249,10 @@ pub(crate) fn accept(h: &Handle, index: u32) {
             let mut core = h.core();
             // It may have been removed by the callback of the connection before.
             let Some(sock) = core.open(id).and_then(|slot| slot.sock) else { return };
+            if core.life != Life::On {
+                core.queue(index);
+                return;
+            }
             if core.connections >= core.limits.io.connections {
                 core.hold(index, true);
                 return;

@@ -184,6 +184,9 @@ impl Handle {
         let outermost = {
             let mut core = self.core();
             core.life = Life::Dead;
+            for index in 0..core.slots.end() {
+                core.abort(index, Reason::Shutdown);
+            }
             core.depth == 0
         };
         if outermost {

@@ -3,7 +3,7 @@
 use lodger_backend::Net;
 
 use super::Handle;
-use super::core::{Core, Flags, State};
+use super::core::{Core, Flags, Life, State};
 use super::handler::{App, raw};
 use super::id::ConnId;
 use super::id::Reason;
@@ -55,10 +55,15 @@ fn poll<'s, 'a: 's>(
     rx: &mut Rx<'a>,
     scratch: &'s mut Scratch,
 ) -> Result<Option<(Event<'s>, bool)>, Error> {
-    let Core { slots, pool, entropy, limits, now, .. } = core;
+    let Core { slots, pool, entropy, limits, now, life, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
     };
+    if *life != Life::On {
+        // Detached by the handler: the rest waits.
+        slot.flags.set(Flags::KICK);
+        return Ok(None);
+    }
     if slot.flags.has(Flags::PAUSED) {
         return Ok(None);
     }
@@ -77,26 +82,28 @@ fn poll<'s, 'a: 's>(
 /// to drain, and `want_write`.
 pub(crate) fn kicked(h: &Handle, id: ConnId, app: &mut App) {
     http::install_late(h, id, app);
-    let room = {
-        let mut core = h.core();
-        let Core { slots, pool, entropy, limits, now, .. } = &mut *core;
-        let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
-            return;
-        };
-        if slot.out.len() > limits.io.queue_low {
-            return;
+    if let Some(room) = h.core().drained(id, &*h.0.net) {
+        app.writable(h, id, room);
+    }
+    http::end_exchange(h, id, app);
+}
+
+impl Core {
+    /// Says what waited for the output to drain. Gives the room for more if the handler wants to
+    /// hear of it.
+    fn drained(&mut self, id: ConnId, net: &dyn Net) -> Option<usize> {
+        let Self { slots, pool, entropy, limits, now, life, .. } = self;
+        let slot = slots.get_mut(id.index).filter(|slot| slot.state == State::Open)?;
+        if slot.out.len() > limits.io.queue_low || *life != Life::On {
+            return None;
         }
-        let net = &*h.0.net;
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
         slot.stack.drained(&mut cx, &mut Tx::new(&mut slot.out, pool));
-        if !slot.flags.has(Flags::WANT) {
-            return;
-        }
+        let wanted = slot.flags.has(Flags::WANT);
         slot.flags.clear(Flags::WANT);
-        limits.io.queue_high.saturating_sub(slot.out.len())
-    };
-    app.writable(h, id, room);
+        wanted.then(|| limits.io.queue_high.saturating_sub(slot.out.len()))
+    }
 }
 
 fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Handler) {
@@ -214,11 +221,10 @@ mod http {
             close_stream(h, id, app);
             begin_stream(h, id, late, app);
         }
-        end_exchange(h, id, app);
     }
 
     /// Ends the handler of an exchange that is complete in both directions.
-    fn end_exchange(h: &Handle, id: ConnId, app: &mut App) {
+    pub(super) fn end_exchange(h: &Handle, id: ConnId, app: &mut App) {
         let App::Http { stream: Some(_), .. } = app else { return };
         let over = h.core().named(id).is_some_and(|slot| match &slot.stack {
             Stack::H1(http) => !http.awaits_answer() && !http.reads_body(),

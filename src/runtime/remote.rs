@@ -142,6 +142,10 @@ impl Handle {
         let count = self.0.sinks.borrow().len();
         let mut more = false;
         for i in 0..count {
+            if !self.is_on() {
+                more = true;
+                break;
+            }
             let sink = self.0.sinks.borrow_mut().get_mut(i).and_then(Option::take);
             let Some(mut sink) = sink else { continue };
             match sink(self) {

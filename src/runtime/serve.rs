@@ -476,8 +476,8 @@ impl Handle {
             return;
         }
         slot.armed = match trigger {
-            Trigger::Level => want,
-            Trigger::Edge | Trigger::Oneshot => {
+            Trigger::Level if !slot.flags.has(Flags::RUNNING) => want,
+            Trigger::Level | Trigger::Edge | Trigger::Oneshot => {
                 lodger_backend::Interest::from_bits(slot.armed.bits() | missing)
             }
         };
@@ -492,7 +492,11 @@ impl Handle {
             slot.armed = lodger_backend::Interest::NONE;
             return;
         }
-        let want = slot.want(limits);
+        let mut want = slot.want(limits);
+        if slot.flags.has(Flags::RUNNING) {
+            // What it can read waits for its handler; it is known, and need not be told again.
+            want = want & lodger_backend::Interest::WRITE;
+        }
         let unwanted = ready.bits() & slot.armed.bits() & !want.bits();
         let ended = ready.is_hup() && want.is_none();
         if let Some(sock) = slot.sock

@@ -290,10 +290,21 @@ impl Core {
         }
         let now = self.now;
         for handle in core::mem::take(&mut self.parked) {
-            if self.sched.get(handle).is_some() && !self.sched.is_armed(handle) {
+            if self.is_busy(handle) {
+                self.parked.push(handle);
+            } else if self.sched.get(handle).is_some() && !self.sched.is_armed(handle) {
                 self.sched.arm(handle, now, Slack::Precise, now);
             }
         }
+    }
+
+    /// Whether a timer belongs to a connection whose handler is on the stack.
+    fn is_busy(&self, handle: sul::Handle) -> bool {
+        let Some(What::Timer(index)) = self.sched.get(handle) else { return false };
+        let Some(Timer { kind: Kind::Tag { conn, .. }, .. }) = self.timers.get(*index) else {
+            return false;
+        };
+        self.slots.get(conn.index).is_some_and(|slot| slot.flags.has(Flags::RUNNING))
     }
 
     /// Ends all timers of a connection. They are tags: nothing of the user's is dropped.

@@ -237,6 +237,7 @@ impl Handle {
         for i in 0..core.running.len() {
             if let Some(&index) = core.running.get(i) {
                 core.flush(index, &*self.0.net);
+                self.sync(core, index);
             }
         }
     }
