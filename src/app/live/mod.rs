@@ -29,7 +29,8 @@ const META: &str = r#"<meta name="feed" content="/_lodger/feed">"#;
 /// It shows the addresses of peers and the patterns of routes to whoever may open it, so mount it
 /// where only the right ones come: on a listener of its own, or behind a [`Server::host`]. Its
 /// WebSocket takes pages of the same host only. While nobody looks it costs nothing, no timer
-/// either; a viewer that is slow loses frames. One value belongs to one runtime.
+/// either; a viewer that is slow loses frames, and more than 64 at once are refused with 503. One value
+/// belongs to one runtime.
 ///
 /// ```
 /// use lodger::{http, live::Live};
@@ -67,8 +68,7 @@ impl Live {
         let bare = Some(self.path.clone()).filter(|path| !path.is_empty());
         let paths = bare.into_iter().chain([self.path + "/"]).chain(self.also);
         let watch = Rc::new(Feed::default());
-        let server =
-            server.ws_with(&feed, Viewer::config(), move |_| Ok(Viewer(Rc::clone(&watch))));
+        let server = server.ws_with(&feed, Viewer::config(), move |_| Viewer::new(&watch));
         paths.fold(server, |server, path| {
             let page = page.clone();
             server.get(&path, move |_, response| answer(&page, response))
