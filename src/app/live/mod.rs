@@ -26,10 +26,10 @@ const META: &str = r#"<meta name="feed" content="/_lodger/feed">"#;
 
 /// The live page of the runtime that serves it: uptime, wakes, requests, timers, connections.
 ///
-/// It shows the addresses of peers and the patterns of routes to whoever may open it, so mount it
-/// where only the right ones come: on a listener of its own, or behind a [`Server::host`]. Its
-/// WebSocket takes pages of the same host only. While nobody looks it costs nothing, no timer
-/// either; a viewer that is slow loses frames, and more than 64 at once are refused with 503. One value
+/// It shows the addresses of peers and the patterns of routes to whoever can ask for it, so mount
+/// it where only the right ones can: on a listener of its own, such as a Unix socket. Its WebSocket
+/// takes pages of the same host only. While nobody looks it costs nothing, no timer either; a
+/// viewer that is slow loses frames, and more than 64 at once are refused with 503. One value
 /// belongs to one runtime.
 ///
 /// ```
@@ -46,8 +46,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Prepares the page for `path`, a path without parameters such as `/_lodger`, with or
-    /// without a slash behind it; its feed is `/_lodger/feed` then.
+    /// Prepares the page for `path`, which has no parameters: at `/_lodger` it is served with and
+    /// without a slash behind it, and its feed is `/_lodger/feed`.
     pub fn new(path: &str) -> Self {
         Self { path: path.trim_end_matches('/').to_string(), also: Vec::new() }
     }
