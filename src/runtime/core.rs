@@ -303,6 +303,8 @@ pub(crate) struct Core {
     pub(crate) limits: Rc<Limits>,
     pub(crate) trigger: Trigger,
     pub(crate) stats: Stats,
+    /// Turns are timed.
+    pub(crate) measures: bool,
     pub(crate) entropy: Entropy,
     pub(crate) date: super::date::DateCache,
     pub(crate) host: String,
@@ -335,6 +337,7 @@ impl Core {
             limits: Rc::new(limits),
             trigger,
             stats: Stats::default(),
+            measures: false,
             entropy: Entropy::new(),
             date: super::date::DateCache::new(),
             host: String::new(),

@@ -195,14 +195,16 @@ impl Handle {
         core.sched.bound().filter(|&at| at <= now)?;
         let at = core.sched.next().filter(|&at| at <= now)?;
         let handle = core.sched.pop(now)?;
-        core.stats.late.add(now - at);
         Some(match core.sched.get(handle).copied() {
             None => Job::Done,
             Some(What::Deadline(index)) => {
                 core.deadline_due(index, &*self.0.net);
                 Job::Done
             }
-            Some(What::Timer(index)) => core.take_due(index, handle, at),
+            Some(What::Timer(index)) => {
+                core.stats.late.add(now - at);
+                core.take_due(index, handle, at)
+            }
         })
     }
 

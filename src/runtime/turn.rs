@@ -52,7 +52,7 @@ impl Handle {
             return Ok(Turn { again: false, deadline: None, at_limit: true });
         };
         let busy = this.work(&mut frame, budget, now);
-        let turn = this.leave(frame, full, found || busy);
+        let turn = this.leave(frame, full, found || busy, now);
         Ok(turn)
     }
 
@@ -83,6 +83,12 @@ impl Handle {
         let result = f();
         self.core().mark_modal(depth, false);
         result
+    }
+
+    /// Sets whether turns are timed for [`Stats::turn`](crate::Stats::turn), at one more reading of
+    /// the clock each. Off unless somebody looks.
+    pub fn measure_turns(&self, on: bool) {
+        self.core().measures = on;
     }
 
     /// Sets the bounds of [`dispatch`](Self::dispatch) and of the standalone loop.
@@ -168,14 +174,17 @@ impl Handle {
         let now = self.0.driver.borrow().now();
         let mut core = self.core();
         core.now = core.now.max(now);
-        core.stats.turn.add(now - start);
         now - start >= slice
     }
 
-    fn leave(&self, frame: Frame, full: bool, busy: bool) -> Turn {
+    fn leave(&self, frame: Frame, full: bool, busy: bool, start: Micros) -> Turn {
         let (bury, deadline, again) = {
             let mut core = self.core();
             core.stats.wakes += u64::from(busy);
+            if core.measures {
+                let now = self.0.driver.borrow().now();
+                core.stats.turn.add(now - start);
+            }
             core.frames.push(frame);
             let depth = core.depth;
             core.mark_modal(depth, false);

@@ -37,6 +37,7 @@ impl Feed {
         if self.timer.get().is_none() {
             let feed = Rc::clone(self);
             self.timer.set(Some(h.every(PERIOD, move |h| feed.show(h))));
+            h.measure_turns(true);
         }
     }
 
@@ -47,6 +48,7 @@ impl Feed {
             && let Some(timer) = self.timer.take()
         {
             h.cancel(timer);
+            h.measure_turns(false);
             *viewers = Vec::new();
             *self.text.borrow_mut() = String::new();
         }
