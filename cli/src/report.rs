@@ -34,9 +34,10 @@ impl Problem {
 
 /// Writes one line to standard error. With nobody to hear it, it is not said.
 pub(crate) fn say(text: impl fmt::Display) {
-    let line = format!("lodger: {text}").replace(|c: char| c.is_control(), " ");
+    let mut line = format!("lodger: {text}").replace(char::is_control, " ");
+    line.push('\n');
     // Its own failure could be told nowhere.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Writes to standard output and hands it on at once.

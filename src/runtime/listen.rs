@@ -337,3 +337,53 @@ impl Core {
         }
     }
 }
+
+#[cfg(all(unix, feature = "mio"))]
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+    use std::string::String;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Runtime;
+
+    struct Hears(Rc<RefCell<String>>);
+
+    impl raw::Handler for Hears {
+        fn data(&mut self, _cx: &mut raw::Cx<'_>, bytes: &[u8]) {
+            self.0.borrow_mut().push_str(std::str::from_utf8(bytes).unwrap());
+        }
+
+        fn closed(&mut self, _cx: &mut raw::Cx<'_>, why: Reason) {
+            self.0.borrow_mut().push_str(&std::format!(" {why:?}"));
+        }
+    }
+
+    #[test]
+    fn what_is_adopted_aside_is_heard_and_counted_nowhere() {
+        let rt = Runtime::standalone().unwrap();
+        let heard = Rc::new(RefCell::new(String::new()));
+        let ear = Rc::clone(&heard);
+        let service = raw::Server::new(move |_| Some(Hears(Rc::clone(&ear)))).into_service();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+
+        rt.adopt_aside(ours.into(), &service).unwrap();
+        theirs.write_all(b"x").unwrap();
+        for _ in 0..3 {
+            rt.dispatch().unwrap();
+        }
+
+        let stats = rt.stats();
+        assert_eq!(*heard.borrow(), "x");
+        assert_eq!((stats.open, stats.accepted, rt.connections(9).len()), (0, 0, 0));
+
+        rt.shutdown(Duration::from_secs(600));
+        rt.dispatch().unwrap();
+        assert!(!rt.is_on());
+        assert_eq!(*heard.borrow(), "x Shutdown");
+    }
+}

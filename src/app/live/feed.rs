@@ -7,11 +7,13 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::snapshot;
-use crate::ws::{Config, Cx, Handler, Message};
+use crate::ws::{Config, Cx, Handler, Message, Refuse};
 use crate::{ConnId, Handle, Reason, SendError, TimerId};
 
 /// Ten frames a second.
 const PERIOD: Duration = Duration::from_millis(100);
+/// Viewers at once; the next is told to come later.
+const VIEWERS: usize = 64;
 /// A viewer has nothing to say: what it may make us hold is small.
 const MESSAGE: u64 = 125;
 
@@ -80,9 +82,15 @@ impl Feed {
 
 /// One who looks.
 #[derive(Debug)]
-pub(super) struct Viewer(pub(super) Rc<Feed>);
+pub(super) struct Viewer(Rc<Feed>);
 
 impl Viewer {
+    /// Lets another one in: RFC 9110, section 15.6.4, where there are too many.
+    pub(super) fn new(feed: &Rc<Feed>) -> Result<Self, Refuse> {
+        let many = feed.viewers.borrow().len() >= VIEWERS;
+        if many { Err(Refuse(503)) } else { Ok(Self(Rc::clone(feed))) }
+    }
+
     /// What its connection may do: nearly nothing.
     pub(super) fn config() -> Config {
         Config::default().frame(MESSAGE).message(MESSAGE)

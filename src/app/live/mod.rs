@@ -26,10 +26,11 @@ const META: &str = r#"<meta name="feed" content="/_lodger/feed">"#;
 
 /// The live page of the runtime that serves it: uptime, wakes, requests, timers, connections.
 ///
-/// It shows the addresses of peers and the patterns of routes to whoever may open it, so mount it
-/// where only the right ones come: on a listener of its own, or behind a [`Server::host`]. Its
-/// WebSocket takes pages of the same host only. While nobody looks it costs nothing, no timer
-/// either; a viewer that is slow loses frames. One value belongs to one runtime.
+/// It shows the addresses of peers and the patterns of routes to whoever can ask for it, so mount
+/// it where only the right ones can: on a listener of its own, such as a Unix socket. Its WebSocket
+/// takes pages of the same host only. While nobody looks it costs nothing, no timer either; a
+/// viewer that is slow loses frames, and more than 64 at once are refused with 503. One value
+/// belongs to one runtime.
 ///
 /// ```
 /// use lodger::{http, live::Live};
@@ -45,8 +46,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Prepares the page for `path`, a path without parameters such as `/_lodger`, with or
-    /// without a slash behind it; its feed is `/_lodger/feed` then.
+    /// Prepares the page for `path`, which has no parameters: at `/_lodger` it is served with and
+    /// without a slash behind it, and its feed is `/_lodger/feed`.
     pub fn new(path: &str) -> Self {
         Self { path: path.trim_end_matches('/').to_string(), also: Vec::new() }
     }
@@ -67,8 +68,7 @@ impl Live {
         let bare = Some(self.path.clone()).filter(|path| !path.is_empty());
         let paths = bare.into_iter().chain([self.path + "/"]).chain(self.also);
         let watch = Rc::new(Feed::default());
-        let server =
-            server.ws_with(&feed, Viewer::config(), move |_| Ok(Viewer(Rc::clone(&watch))));
+        let server = server.ws_with(&feed, Viewer::config(), move |_| Viewer::new(&watch));
         paths.fold(server, |server, path| {
             let page = page.clone();
             server.get(&path, move |_, response| answer(&page, response))

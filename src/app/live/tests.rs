@@ -34,7 +34,7 @@ impl Site {
         let feed = Rc::new(Feed::default());
         let inner = Rc::clone(&feed);
         let server = http::Server::new()
-            .ws_with("/_lodger/feed", Viewer::config(), move |_| Ok(Viewer(Rc::clone(&inner))));
+            .ws_with("/_lodger/feed", Viewer::config(), move |_| Viewer::new(&inner));
         (Self::new(server), feed)
     }
 
@@ -197,6 +197,19 @@ fn a_page_from_elsewhere_may_not_look() {
 
     assert!(own.starts_with(b"HTTP/1.1 101 "));
     assert!(strange.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&strange));
+}
+
+#[test]
+fn one_viewer_too_many_is_told_to_come_later() {
+    let site = Site::live();
+    let mut viewers: Vec<Wire> = (0..64).map(|_| site.view()).collect();
+
+    let refused = site.ask(&handshake("")).read();
+    viewers.pop().unwrap().reset();
+    site.run_for(MS);
+
+    assert!(refused.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&refused));
+    site.view();
 }
 
 #[test]
