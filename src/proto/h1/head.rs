@@ -6,7 +6,7 @@
 use core::net::Ipv6Addr;
 
 use super::body::{Body, Framed, Framing};
-use super::chars::{is_host_byte, is_target_byte, is_token, is_token_byte, list, trim};
+use super::chars::{host_run, is_token, list, path_run, target_run, token_run, trim};
 use super::fields::{Fields, Known, Line, Progress, Room, line, section};
 use super::{Fault, Version, bad};
 use crate::io::{FieldSpan, Scratch};
@@ -57,6 +57,8 @@ pub(super) struct Asks {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLine {
     method: usize,
+    /// Behind the path of an origin-form target.
+    path: usize,
     target: usize,
     version: Version,
 }
@@ -113,17 +115,20 @@ fn after_first(end: usize) -> Progress {
 
 /// Reads a request line: RFC 9112, section 3. One space each, nothing repaired.
 pub(super) fn request_line(text: &[u8]) -> Result<RequestLine, Fault> {
-    let method = text.iter().position(|&b| !is_token_byte(b)).unwrap_or(text.len());
+    let method = token_run(text);
     if method == 0 || method > METHOD_MAX || text.get(method) != Some(&b' ') {
         return Err(bad("RFC 9112, 3.1: a method is a token, then one space"));
     }
     let rest = text.get(method + 1..).unwrap_or(&[]);
-    let len = rest.iter().position(|&b| !is_target_byte(b)).unwrap_or(rest.len());
+    let path = path_run(rest);
+    let query = rest.get(path..).unwrap_or(&[]);
+    let len = path + target_run(query);
     if len == 0 || rest.get(len) != Some(&b' ') {
         return Err(bad("RFC 9112, 3.2: a target is URI characters, then one space"));
     }
     let version = version(rest.get(len + 1..).unwrap_or(&[]))?;
-    Ok(RequestLine { method, target: method + 1 + len, version })
+    let start = method + 1;
+    Ok(RequestLine { method, path: start + path, target: start + len, version })
 }
 
 /// Reads a status line: RFC 9112, section 4. The space before an empty reason may be missing.
@@ -163,7 +168,11 @@ pub(super) fn request<'a>(
     let text = head.get(..line.target).and_then(|text| core::str::from_utf8(text).ok());
     let (method, rest) = text.and_then(|t| t.split_at_checked(line.method)).unwrap_or(("", ""));
     let target = rest.get(1..).unwrap_or("");
-    let form = target_form(method, target)?;
+    let form = if target.starts_with('/') && method != "CONNECT" {
+        origin_form(target, line.path.saturating_sub(line.method + 1))
+    } else {
+        target_form(method, target)?
+    };
 
     let mut facts = Facts::default();
     for span in spans.iter().filter(|span| span.known != 0) {
@@ -241,7 +250,13 @@ struct Target<'a> {
     query: Option<&'a str>,
 }
 
-/// Tells the four forms of a target apart: RFC 9112, section 3.2.
+/// Nearly every target: a path, and perhaps a query behind it.
+fn origin_form(target: &str, path: usize) -> Target<'_> {
+    let (path, query) = target.split_at_checked(path).unwrap_or((target, ""));
+    Target { authority: None, path, query: query.strip_prefix('?') }
+}
+
+/// Tells the other three forms of a target apart: RFC 9112, section 3.2.
 fn target_form<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Fault> {
     if method == "CONNECT" {
         let port = target.rsplit_once(':').map_or("", |(_, port)| port);
@@ -249,10 +264,6 @@ fn target_form<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Fault> {
             return Err(bad("RFC 9112, 3.2.3: CONNECT takes a host and a port"));
         }
         return Ok(Target { authority: Some(target), path: "", query: None });
-    }
-    if target.starts_with('/') {
-        let (path, query) = split_query(target);
-        return Ok(Target { authority: None, path, query });
     }
     if target == "*" && method == "OPTIONS" {
         return Ok(Target { authority: None, path: target, query: None });
@@ -316,7 +327,7 @@ pub(super) fn host(value: &[u8]) -> Result<&str, Fault> {
             }
             end + 2
         }
-        name => name.iter().position(|&b| !is_host_byte(b)).unwrap_or(name.len()),
+        name => host_run(name),
     };
     match value.get(len..) {
         Some([]) if len > 0 => {}

@@ -150,7 +150,10 @@ impl Server {
                 return Ok(None);
             }
         };
-        outcome.map_err(|fault| self.fail(fault, tx))
+        match outcome {
+            Ok(event) => Ok(event),
+            Err(fault) => Err(self.fail(fault, tx)),
+        }
     }
 
     /// Writes the head of the answer. The body follows by [`body`](Self::body), then
