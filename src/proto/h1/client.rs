@@ -47,7 +47,7 @@ pub fn put_request(tx: &mut Tx<'_>, head: &RequestHead<'_>) -> Result<BodyWriter
     if head.target.is_empty() || target_run(head.target.as_bytes()) != head.target.len() {
         return Err(Error::misuse("a target is URI characters, percent-encoded"));
     }
-    if head::host(head.host.as_bytes()).is_err() {
+    if head::check_host(head.host.as_bytes()).is_err() {
         return Err(Error::misuse("a host is a name or address, and a port"));
     }
     let anticipated = matches!(head.method, "POST" | "PUT" | "PATCH");
