@@ -190,13 +190,19 @@ pub(super) fn line(
         return Err(long);
     }
     let Some(at) = found else { return Ok(Line::Open(buf.len())) };
+    if is_line_end(buf, at) {
+        return Ok(Line::Ends(at));
+    }
     match (buf.get(at), buf.get(at + 1)) {
-        (Some(b'\r'), Some(b'\n')) => Ok(Line::Ends(at)),
         (Some(b'\r'), None) => Ok(Line::Open(at)),
         (Some(b'\r'), _) => Err(bad("RFC 9112, 2.2: a bare CR")),
         (Some(b'\n'), _) => Err(bad("RFC 9112, 2.2: a bare LF")),
         _ => Err(bad("RFC 9110, 5.5: a control character")),
     }
+}
+
+fn is_line_end(buf: &[u8], at: usize) -> bool {
+    buf.get(at..at + 2) == Some(b"\r\n")
 }
 
 /// Reads field lines from where `progress` stands to the empty line, and gives the length of
@@ -213,6 +219,9 @@ pub(super) fn section(
     let mut count = usize::from(progress.count);
     let total = room.total.min(SECTION_MAX);
     loop {
+        if is_line_end(buf, start) {
+            return Ok(Some(start + 2));
+        }
         let max = room.line.min(total.saturating_sub(start + 2));
         let end = match line(buf, start, scan, max, LONG)? {
             Line::Ends(end) => end,
@@ -221,9 +230,6 @@ pub(super) fn section(
                 return Ok(None);
             }
         };
-        if end == start {
-            return Ok(Some(end + 2));
-        }
         if count >= room.fields {
             return Err(LONG);
         }
