@@ -635,7 +635,11 @@ fn round_trip(parts: &[Vec<u8>], length: Length, cuts: &[usize]) -> (Vec<String>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn bodies_arrive_as_they_were_written(
