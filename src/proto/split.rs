@@ -2,6 +2,7 @@
 //! was cut.
 
 use alloc::vec::Vec;
+#[cfg(test)]
 use core::fmt::Debug;
 
 /// Runs `codec` on `bytes` whole, byte by byte, cut once at each place (of short inputs) and cut
@@ -13,6 +14,7 @@ use core::fmt::Debug;
 /// # Panics
 ///
 /// Two cuts differ; the message names the cuts.
+#[cfg(test)]
 pub(crate) fn assert_same_for_any_cut<T: PartialEq + Debug>(
     bytes: &[u8],
     seed: u64,
@@ -54,9 +56,11 @@ pub(crate) fn pieces(bytes: &[u8], mut size: impl FnMut() -> usize) -> Vec<&[u8]
 }
 
 /// The longest input that is cut once at each place.
+#[cfg(test)]
 const ONCE_MAX: usize = 512;
 
 /// One step of a linear congruential generator; its upper half is used.
+#[cfg(test)]
 fn step(n: u64) -> u64 {
     n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
 }

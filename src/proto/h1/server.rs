@@ -150,7 +150,10 @@ impl Server {
                 return Ok(None);
             }
         };
-        outcome.map_err(|fault| self.fail(fault, tx))
+        match outcome {
+            Ok(event) => Ok(event),
+            Err(fault) => Err(self.fail(fault, tx)),
+        }
     }
 
     /// Writes the head of the answer. The body follows by [`body`](Self::body), then
@@ -228,7 +231,7 @@ impl Server {
     }
 
     /// Writes an interim response, 100 or 102 to 199; `fields` is in wire form. HTTP/1.0 knows
-    /// none and is sent none.
+    /// none and is sent none. 100 also asks for the body.
     ///
     /// # Errors
     ///
@@ -242,6 +245,7 @@ impl Server {
         }
         if status == 100 {
             self.unset_expect();
+            self.flags |= WANTED;
         }
         if !self.has(HTTP10) {
             put_interim(tx, status, fields);
@@ -256,9 +260,7 @@ impl Server {
             self.unset_expect();
             put_interim(tx, 100, &[]);
         }
-        if self.reading == Reading::Body {
-            self.flags |= WANTED;
-        }
+        self.flags |= WANTED;
     }
 
     /// Sets how many bytes of the current body may still come, else 413.

@@ -284,6 +284,20 @@ fn interim_responses_come_before_the_answer_and_not_to_http_1_0() {
 }
 
 #[test]
+fn an_explicit_continue_asks_for_the_body() {
+    let mut rig = Rig::new();
+    rig.poll_all(EXPECT);
+
+    rig.with(|s, tx| s.interim(tx, 100, b"")).unwrap();
+    rig.with(|s, tx| s.respond_whole(tx, &ok(Length::None), b"")).unwrap();
+
+    let expected = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(rig.sent(), expected);
+    assert_eq!(rig.poll_all(b"hello"), ["hello", "end"]);
+    assert!(rig.server.is_idle());
+}
+
+#[test]
 fn an_answer_may_overlap_a_body_that_was_asked_for() {
     let mut rig = Rig::new();
     rig.poll_all(POST);
@@ -621,7 +635,11 @@ fn round_trip(parts: &[Vec<u8>], length: Length, cuts: &[usize]) -> (Vec<String>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn bodies_arrive_as_they_were_written(
