@@ -53,7 +53,7 @@ fn play(stage: &Stage, client: &Client) -> Verdict {
     let blocked_at = until_blocked(stage, client)?;
     let window = stage.watch(Duration::from_millis(400));
     must(window.wakeups <= 1, || format!("{} wakeups while blocked", window.wakeups))?;
-    let busy = Duration::from_millis(100);
+    let busy = Duration::from_millis(20);
     must(window.cpu < busy, || format!("{:?} of CPU while blocked", window.cpu))?;
     client.drain.store(true, Ordering::Release);
     until_drained(stage, client)?;

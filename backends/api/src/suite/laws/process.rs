@@ -55,7 +55,8 @@ struct Footprint {
 
 impl Footprint {
     fn take() -> io::Result<Self> {
-        let status = fs::read_to_string("/proc/self/status")?;
+        // This thread's: another may be in the middle of starting one, with signals blocked.
+        let status = fs::read_to_string("/proc/thread-self/status")?;
         let signals = status
             .lines()
             .filter(|l| ["SigBlk", "SigIgn", "SigCgt"].iter().any(|name| l.starts_with(name)))
