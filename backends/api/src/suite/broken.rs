@@ -36,7 +36,9 @@ pub enum Fault {
     KnowsNumbersOnly,
     /// Reports input again and again while there is any.
     RepeatsInput,
-    /// Loses each report that only says that output is possible again.
+    /// Loses every third report.
+    LosesReports,
+    /// Does not report that output is possible again.
     LosesWritable,
     /// Keeps a thread.
     HasAThread,
@@ -53,6 +55,7 @@ pub struct Broken {
     /// Reports held back, by number.
     held: Vec<(RawFd, Ready)>,
     alarms: u32,
+    reports: u32,
     woken: Arc<AtomicBool>,
     wakes: Arc<AtomicU32>,
     _thread: Option<mpsc::Sender<()>>,
@@ -80,6 +83,7 @@ impl Broken {
             watched: Vec::new(),
             held: Vec::new(),
             alarms: 0,
+            reports: 0,
             woken: Arc::default(),
             wakes: Arc::default(),
             _thread: thread,
@@ -119,11 +123,14 @@ impl Broken {
             }
             Fault::RepeatsInput => self.repeat(events, from),
             Fault::LosesWritable => {
-                let mut at = 0;
-                events.retain(|e| {
-                    at += 1;
-                    at <= from || e.ready.is_read()
-                });
+                events.iter_mut().skip(from).for_each(|e| e.ready = e.ready & !Ready::WRITE);
+            }
+            Fault::LosesReports => {
+                let fresh = events.split_off(from);
+                events.extend(fresh.into_iter().filter(|_| {
+                    self.reports += 1;
+                    !self.reports.is_multiple_of(3)
+                }));
             }
             Fault::CountsWakes => {
                 let left = self.wakes.load(Ordering::Acquire);

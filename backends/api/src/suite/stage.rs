@@ -59,14 +59,11 @@ impl Stage {
 
     /// Runs the host until the guest has had no turn for 20 ms: what was under way is over.
     pub(super) fn settle(&self) -> Result<(), Failure> {
-        let mut turns = self.guest.counts().wakeups;
-        for _ in 0..100 {
-            self.run_for(Duration::from_millis(20));
-            let now = self.guest.counts().wakeups;
-            if now == turns {
+        let end = clock::monotonic() + self.patience;
+        while clock::monotonic() < end {
+            if self.watch(Duration::from_millis(20)).wakeups == 0 {
                 return Ok(());
             }
-            turns = now;
         }
         Err(Failure("the guest gets turns for nothing".into()))
     }

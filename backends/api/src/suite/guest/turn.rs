@@ -107,10 +107,8 @@ impl Guest {
         let budget = self.budget.get();
         let end = self.now() + budget.slice;
         let mut served = 0;
-        while self.flaw == Flaw::IgnoresBudget || served < budget.ops.max(1) {
-            if served % 8 == 7 && self.flaw != Flaw::IgnoresBudget && self.now() >= end {
-                break;
-            }
+        let is_left = |served| served == 0 || (served < budget.ops && self.now() < end);
+        while self.flaw == Flaw::IgnoresBudget || is_left(served) {
             let Some(id) = self.slots.borrow_mut().next() else { break };
             if self.serve(id) {
                 served += 1;

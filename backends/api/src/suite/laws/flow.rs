@@ -50,31 +50,36 @@ pub fn flow_control(subject: &Subject) -> Verdict {
 }
 
 fn play(stage: &Stage, client: &Client) -> Verdict {
-    let blocked_at = until_blocked(stage, client)?;
-    let window = stage.watch(Duration::from_millis(400));
-    must(window.wakeups <= 1, || format!("{} wakeups while blocked", window.wakeups))?;
-    let busy = Duration::from_millis(100);
-    must(window.cpu < busy, || format!("{:?} of CPU while blocked", window.cpu))?;
+    let (blocked_at, cpu) = until_blocked(stage, client)?;
     client.drain.store(true, Ordering::Release);
     until_drained(stage, client)?;
     must(!client.wrong.load(Ordering::Acquire), || "a byte came back changed".into())?;
     let mut report = Report::default();
-    let cpu = window.cpu;
     report.note(format!("blocked after {blocked_at} bytes ({cpu:?} of CPU), {TOTAL} came back"));
     Ok(report)
 }
 
-/// Runs the host until the client has not got rid of a byte for 200 ms.
-fn until_blocked(stage: &Stage, client: &Client) -> Result<usize, Failure> {
-    let mut before = 0;
+/// Runs the host until the client gets rid of nothing and the loop rests; gives what was sent,
+/// and the CPU time of a while of rest. A busy machine may stop the client alone for a moment, so
+/// that a loop at work is looked at again.
+fn until_blocked(stage: &Stage, client: &Client) -> Result<(usize, Duration), Failure> {
+    let mut tries = 0;
     for _ in 0..100 {
-        stage.run_for(Duration::from_millis(200));
+        let before = client.sent.load(Ordering::Acquire);
+        let window = stage.watch(Duration::from_millis(300));
         let sent = client.sent.load(Ordering::Acquire);
         must(sent < TOTAL, || "8 MB were taken in without a reader".into())?;
-        if sent > 0 && sent == before {
-            return Ok(sent);
+        if sent != before || sent == 0 {
+            tries = 0;
+            continue;
         }
-        before = sent;
+        if window.wakeups <= 1 && window.cpu < Duration::from_millis(20) {
+            return Ok((sent, window.cpu));
+        }
+        tries += 1;
+        must(tries < 4, || {
+            format!("{} wakeups and {:?} of CPU while blocked", window.wakeups, window.cpu)
+        })?;
     }
     Err(Failure("the client never blocked".into()))
 }

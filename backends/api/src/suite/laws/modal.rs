@@ -10,8 +10,9 @@ use crate::suite::stage::{Peer, Stage, run_until};
 use crate::suite::{Failure, Guest, Id, Loop, OnData, Report, Subject, Verdict, clock, must};
 
 /// Law 3: a callback may run the host's loop again. Three handlers do, each inside the one before,
-/// all ready in the same batch: the timers that they arm run, an echo is answered, what they hold
-/// stays as it is, and their own further input waits for them.
+/// all ready in the same batch: all are reached though nothing new happens, the timers that they
+/// arm run, an echo is answered, what they hold stays as it is, and their own further input waits
+/// for them.
 ///
 /// # Errors
 ///
@@ -34,34 +35,27 @@ fn three_deep(subject: &Subject, announced: bool, report: &mut Report) -> Result
         announced,
         deep: Cell::new(0),
         deepest: Cell::new(0),
-        finished: Cell::new(0),
+        heard: Cell::new(0),
         failure: Cell::new(None),
     });
-    let mut talkers = Vec::new();
     for _ in 0..HANDLERS {
-        let (_, talker) = stage.peer(Some(play.handler()))?;
+        let (near, talker) = Peer::pair()?;
         talker.say(b"held")?;
-        talkers.push(talker);
+        stage.guest.adopt(near, Some(play.handler(talker)))?;
     }
     let (_, mut echo) = stage.peer(None)?;
     echo.say(b"echo")?;
     stage.attach()?;
 
-    stage.until("all handlers return", || play.finished.get() >= HANDLERS || play.has_failed())?;
+    // Each hears twice: what it held, and what came while it was on the stack.
+    let all = || play.heard.get() == 2 * HANDLERS || play.has_failed();
+    stage.until("all handlers return and hear the rest", all)?;
     play.verdict()?;
     let depth = play.deepest.get();
     must(depth == HANDLERS, || format!("{depth} handlers ran inside each other"))?;
     must(echo.hear() == b"echo", || "an echo was not answered meanwhile".into())?;
-    still_served(&stage, &play, &talkers)?;
     report.note(format!("{depth} deep, announced: {announced}"));
     Ok(())
-}
-
-/// Input that came while a handler was on the stack is not lost.
-fn still_served(stage: &Stage, play: &Rc<Play>, talkers: &[Peer]) -> Result<(), Failure> {
-    talkers.iter().try_for_each(|t| t.say(b"more"))?;
-    stage.until("later input", || play.finished.get() >= 2 * HANDLERS || play.has_failed())?;
-    play.verdict()
 }
 
 /// What the handlers share.
@@ -71,47 +65,51 @@ struct Play {
     announced: bool,
     deep: Cell<u32>,
     deepest: Cell<u32>,
-    finished: Cell<u32>,
+    heard: Cell<u32>,
     failure: Cell<Option<Failure>>,
 }
 
 impl Play {
     /// A handler that runs a modal loop the first time it hears something.
-    fn handler(self: &Rc<Self>) -> OnData {
+    fn handler(self: &Rc<Self>, talker: Peer) -> OnData {
         let (play, mut first) = (Rc::clone(self), true);
         Box::new(move |guest, id, bytes| {
             if core::mem::take(&mut first) {
                 let held = bytes.to_vec();
-                let result = play.dialog(guest, id);
-                play.note(result.and_then(|()| {
-                    must(held == bytes, || "what a handler holds has changed".into())
-                }));
+                play.note(play.dialog(guest, id, &talker));
+                play.note(must(held == bytes, || "what a handler holds has changed".into()));
             } else {
                 play.note(must(bytes == b"more", || format!("heard {bytes:?} instead of more")));
             }
-            play.finished.set(play.finished.get() + 1);
+            play.heard.set(play.heard.get() + 1);
         })
     }
 
-    /// Runs the host until a timer armed here has run and all the others are in their dialogs.
-    fn dialog(&self, guest: &Rc<Guest>, id: Id) -> Result<(), Failure> {
+    /// Runs the host inside a callback, with the guest told of it or not.
+    fn dialog(&self, guest: &Rc<Guest>, id: Id, talker: &Peer) -> Result<(), Failure> {
         self.deep.set(self.deep.get() + 1);
         self.deepest.set(self.deepest.get().max(self.deep.get()));
         let visits = guest.visits(id);
-        let rung = Rc::new(Cell::new(false));
-        let bell = Rc::clone(&rung);
-        guest.after(Duration::from_millis(10), move |_| bell.set(true));
-
-        let done = || (rung.get() && self.deepest.get() == HANDLERS) || self.has_failed();
-        let what = "a timer and the other handlers, inside a callback";
         let result = if self.announced {
-            guest.modal(|| self.run(guest, what, done))
+            guest.modal(|| self.wait(guest, talker))
         } else {
-            self.run(guest, what, done)
+            self.wait(guest, talker)
         };
         self.deep.set(self.deep.get() - 1);
         result?;
         must(guest.visits(id) == visits, || "served while its handler is on the stack".into())
+    }
+
+    /// First for the other handlers, which are ready; only then for a timer and with new input,
+    /// which would have helped them.
+    fn wait(&self, guest: &Rc<Guest>, talker: &Peer) -> Result<(), Failure> {
+        let reached = || self.deepest.get() == HANDLERS || self.has_failed();
+        self.run(guest, "the other handlers, inside a callback", reached)?;
+        talker.say(b"more")?;
+        let rung = Rc::new(Cell::new(false));
+        let bell = Rc::clone(&rung);
+        guest.after(Duration::from_millis(10), move |_| bell.set(true));
+        self.run(guest, "a timer, inside a callback", || rung.get() || self.has_failed())
     }
 
     fn run(
