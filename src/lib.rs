@@ -137,3 +137,7 @@ pub mod live {
 pub mod raw {
     pub use crate::runtime::handler::raw::{Accepted, Cx, Handler, Server};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
