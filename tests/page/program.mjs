@@ -21,7 +21,7 @@ export class Program {
   }
 
   async start() {
-    const child = spawn(this.#path, ['--listen', `127.0.0.1:${this.port}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.#path, ['serve', '--listen', `127.0.0.1:${this.port}`], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     let said = '', complaint = '';
     child.stderr.on('data', bytes => { complaint = `${complaint}${bytes}`.slice(-2000); });
