@@ -49,20 +49,30 @@ impl Server {
     pub(crate) fn spawn(command: &mut Command) -> Res<Self> {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().ok_or("no stdout")?;
-        let stderr = child.stderr.take().ok_or("no stderr")?;
-        let lines = lines_of(stdout);
-        let mut server = Self { child, port: 0, stderr: whole_of(stderr) };
-        match wait_for_port(&lines) {
-            Some(port) => server.port = port,
-            None => {
-                let said = server.kill()?.stderr;
-                return Err(
-                    format!("the program printed no http:// URL in 20 s; stderr: {said}").into()
-                );
-            }
+        let lines = lines_of(child.stdout.take().ok_or("no stdout")?);
+        let stderr = whole_of(child.stderr.take().ok_or("no stderr")?);
+        Self { child, port: 0, stderr }.wait_for_url(&lines)
+    }
+
+    /// As [`start`](Self::start), but nobody reads its standard output: it has to say its URL on
+    /// standard error.
+    pub(crate) fn start_unread() -> Res<Self> {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut command = plain(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn()?;
+        let lines = lines_of(child.stderr.take().ok_or("no stderr")?);
+        Self { child, port: 0, stderr: whole_of(std::io::empty()) }.wait_for_url(&lines)
+    }
+
+    fn wait_for_url(mut self, lines: &Receiver<String>) -> Res<Self> {
+        if let Some(port) = wait_for_port(lines) {
+            self.port = port;
+            return Ok(self);
         }
-        Ok(server)
+        let said = self.kill()?.stderr;
+        Err(format!("the program printed no http:// URL in 20 s; stderr: {said}").into())
     }
 
     /// Gives the port it listens on.

@@ -24,7 +24,7 @@ pub(crate) fn run() -> ExitCode {
 /// What can be said about the sources without running them.
 fn sources(steps: &mut Steps) {
     steps.step("tidy", tidy_tree);
-    steps.step("cargo fmt", || cargo(120, &["fmt", "--all", "--check"]));
+    steps.step("cargo fmt", || cargo(120, &["fmt", "--all", "--", "--check", "-l"]));
     let deny = ["--", "-D", "warnings"];
     let workspace = ["clippy", "--locked", "--workspace", "--all-targets"];
     steps.step("cargo clippy", || cargo(1200, &[&workspace[..], &deny].concat()));
