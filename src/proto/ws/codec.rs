@@ -49,6 +49,7 @@ pub struct Ws {
     incoming: Option<Kind>,
     /// The message that is being sent in chunks.
     outgoing: Option<Kind>,
+    /// Invariant: at its start between messages, since a text that does not end well fails.
     text_in: Utf8,
     text_out: Utf8,
     flags: Flags,
