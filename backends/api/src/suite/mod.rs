@@ -7,7 +7,7 @@
 //!
 //! A backend runs the whole kit by naming its parts once; each law becomes a test of that name:
 //!
-//! ```ignore
+//! ```text
 //! lodger_backend::backend_suite!(standalone, || {
 //!     Subject::new("mio", || Ok(Box::new(MioDriver::new()?)), || Ok(Rc::new(OsNet::new()?)),
 //!         || Ok(Rc::new(Alone::new())))
