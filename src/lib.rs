@@ -1,4 +1,81 @@
-//! A guest in your event loop.
+//! A guest in your event loop: HTTP and WebSocket inside the loop that a program already has, or
+//! on a loop of its own.
+//!
+//! ```no_run
+//! use lodger::{Runtime, http, ws};
+//!
+//! struct Echo;
+//!
+//! impl ws::Handler for Echo {
+//!     fn message(&mut self, cx: &mut ws::Cx<'_>, message: ws::Message<'_>) {
+//!         if cx.send(message).is_err() {
+//!             cx.close(1008);
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let rt = Runtime::standalone()?;
+//!     let server = http::Server::new()
+//!         .get("/hello/{name}", |req, res| res.text(req.param("name").unwrap_or("you")))
+//!         .ws("/echo", |_req| Ok(Echo));
+//!     rt.listen("127.0.0.1:7681", server)?;
+//!     rt.run()
+//! }
+//! ```
+//!
+//! # The laws of use
+//!
+//! 1. **One thread.** A [`Runtime`] owns everything; [`Handle`]s to it live in handlers, timers and
+//!    host code on the same thread. What crosses threads is [`Remote`], and it carries values.
+//! 2. **Callbacks come from a turn.** No method runs user code, so a `RefCell` of yours may stay
+//!    borrowed while you call us. The exceptions say so in their names: `dispatch`, `step`, `run`,
+//!    `modal`, `end`, and dropping the `Runtime`.
+//! 3. **Nothing of ours is borrowed while your code runs.** Any method may be called from any
+//!    callback: send to any connection, close it, end the runtime, run the host's loop again.
+//! 4. **A payload lives as long as the call.** It borrows from the receive buffer; copy what is to
+//!    be kept. While you hold it you may answer.
+//! 5. **A send is all or nothing.** It takes the message whole, or says `Full` or `Gone`; ask
+//!    `want_write` for one `writable` when there is room.
+//! 6. **`closed` is told exactly once**, last, to every handler that was made.
+//! 7. **Limits come before buffers.** [`Limits`] bounds whatever a peer can make us hold, do or
+//!    wait for.
+//!
+//! A payload cannot outlive its call:
+//!
+//! ```compile_fail,E0521
+//! use lodger::ws;
+//!
+//! struct Keep(&'static str);
+//!
+//! impl ws::Handler for Keep {
+//!     fn message(&mut self, _cx: &mut ws::Cx<'_>, message: ws::Message<'_>) {
+//!         if let ws::Message::Text(text) = message {
+//!             self.0 = text; // borrowed data escapes
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! Nor can what a handler acts through:
+//!
+//! ```compile_fail,E0521
+//! use lodger::ws;
+//!
+//! struct Keep(Option<ws::Cx<'static>>);
+//!
+//! impl ws::Handler for Keep {
+//!     fn message(&mut self, cx: &mut ws::Cx<'_>, _message: ws::Message<'_>) {
+//!         let cx: &'static mut ws::Cx<'static> = cx; // neither the context nor its borrow
+//!     }
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! `default = ["std", "mio", "h1", "ws", "server", "live"]`. With `default-features = false` and
+//! protocols chosen the crate is `no_std` + alloc: the sans-IO [`proto`]cols, their buffers
+//! ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -30,7 +107,7 @@ pub use runtime::{
 };
 
 /// HTTP: servers, routes, requests and answers.
-#[cfg(all(feature = "std", feature = "h1"))]
+#[cfg(feature = "std")]
 pub mod http {
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
@@ -49,8 +126,18 @@ pub mod ws {
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 }
 
+/// The live page, served by the program that it shows.
+#[cfg(feature = "live")]
+pub mod live {
+    pub use crate::app::live::Live;
+}
+
 /// Plain byte streams.
 #[cfg(feature = "std")]
 pub mod raw {
     pub use crate::runtime::handler::raw::{Accepted, Cx, Handler, Server};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -211,7 +211,7 @@ impl Server {
             count += 1;
         }
         let params = params.get(..count).unwrap_or_default();
-        let request = Request { head: request.head.clone(), params };
+        let request = Request { head: request.head, params };
         response.matched(&path.pattern);
         path.answer(&request, response)
     }

@@ -2,5 +2,7 @@
 
 #[cfg(feature = "server")]
 pub(crate) mod http;
+#[cfg(feature = "live")]
+pub(crate) mod live;
 #[cfg(all(feature = "server", feature = "ws"))]
 pub(crate) mod ws;

@@ -8,6 +8,9 @@ use crate::proto::ws::handshake::{Offer, accept};
 use crate::runtime::handler::http::{Answer, Request, Response};
 use crate::runtime::handler::ws::Handler;
 
+const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+const CONNECTION: &str = "Connection: upgrade\r\n";
+
 type Make = dyn Fn(&Request<'_>) -> Result<Box<dyn Handler>, Refuse>;
 
 /// Refuses a WebSocket with an HTTP status.
@@ -38,12 +41,17 @@ impl Upgrade {
     /// Checks the handshake, makes the handler and switches protocols; or says why not.
     pub(crate) fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
         if !request.is_upgrade() {
-            return response.fixed_fields("Upgrade: websocket\r\n").error(426);
+            return response.fixed_fields(UPGRADE).error(426);
         }
         let offer = Offer::from_fields(request.fields().iter());
         let accepted = match accept(&offer, &self.config) {
             Ok(accepted) => accepted,
-            Err(refusal) => return response.fixed_fields(refusal.fields).error(refusal.status),
+            Err(refusal) => {
+                // A 426 names the protocol, and Connection names that field: RFC 9110, 7.8.
+                let named = if refusal.status == 426 { CONNECTION } else { "" };
+                let response = response.fixed_fields(named).fixed_fields(refusal.fields);
+                return response.error(refusal.status);
+            }
         };
         match (self.make)(request) {
             Ok(handler) => response.websocket(&accepted, &self.config, handler),

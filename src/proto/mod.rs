@@ -7,6 +7,8 @@
 
 #[cfg(feature = "h1")]
 pub mod h1;
+#[cfg(any(test, fuzzing))]
+mod split;
 #[cfg(feature = "std")]
 pub(crate) mod stack;
 #[cfg(feature = "ws")]

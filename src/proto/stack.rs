@@ -2,20 +2,18 @@
 
 use lodger_backend::Micros;
 
-use crate::Error;
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
-#[cfg(feature = "h1")]
 use crate::proto::h1;
 #[cfg(feature = "ws")]
 use crate::proto::ws;
+use crate::{Error, Limits};
 
 /// The protocol of one connection. It changes when an upgrade succeeds; the input goes on.
 #[derive(Debug)]
 pub(crate) enum Stack {
     /// A plain byte stream.
     Raw(Raw),
-    #[cfg(feature = "h1")]
     H1(h1::Server),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
@@ -34,7 +32,6 @@ pub(crate) enum Event<'s> {
     Open,
     Bytes(&'s mut [u8]),
     End,
-    #[cfg(feature = "h1")]
     Http(h1::Event<'s>),
     #[cfg(feature = "ws")]
     Ws(ws::Event<'s>),
@@ -78,7 +75,6 @@ impl Stack {
     ) -> Result<Option<Event<'s>>, Error> {
         match self {
             Self::Raw(raw) => Ok(raw.poll(rx)),
-            #[cfg(feature = "h1")]
             Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => Ok(ws.poll(cx, rx, tx)?.map(Event::Ws)),
@@ -86,25 +82,44 @@ impl Stack {
     }
 
     /// When [`on_deadline`](Self::on_deadline) is next due.
-    pub(crate) fn deadline(&self) -> Option<Micros> {
+    pub(crate) fn deadline(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
         match self {
             Self::Raw(_) => None,
-            #[cfg(feature = "h1")]
-            Self::H1(http) => http.deadline(),
+            Self::H1(http) => {
+                http.begin_wait(now, limits);
+                http.deadline()
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
         }
     }
 
     /// Does what is due; early calls do nothing.
-    #[cfg_attr(not(feature = "h1"), expect(unused_variables, reason = "raw streams have none"))]
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
-            #[cfg(feature = "h1")]
             Self::H1(http) => http.on_deadline(cx, tx),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
+        }
+    }
+
+    /// Whether a poll without new input could bring an event.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Raw(raw) => raw.opened,
+            Self::H1(http) => !http.reads_body(),
+            #[cfg(feature = "ws")]
+            Self::Ws(_) => true,
+        }
+    }
+
+    /// Whether [`drained`](Self::drained) has something to do once the output has drained.
+    pub(crate) fn waits_for_drain(&self) -> bool {
+        match self {
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.waits_for_drain(),
+            _ => false,
         }
     }
 
@@ -121,19 +136,9 @@ impl Stack {
     pub(crate) fn wants_input(&self) -> bool {
         match self {
             Self::Raw(_) => true,
-            #[cfg(feature = "h1")]
             Self::H1(http) => !http.awaits_answer() || http.reads_body(),
             #[cfg(feature = "ws")]
             Self::Ws(_) => true,
-        }
-    }
-
-    /// Whether an answer is still to be completed.
-    pub(crate) fn awaits_answer(&self) -> bool {
-        match self {
-            #[cfg(feature = "h1")]
-            Self::H1(http) => http.awaits_answer(),
-            _ => false,
         }
     }
 
@@ -142,14 +147,10 @@ impl Stack {
     pub(crate) fn flow(&self, ended: bool) -> Flow {
         match self {
             Self::Raw(_) => Flow::Open,
-            #[cfg(feature = "h1")]
             Self::H1(http) if http.must_close() => Flow::Done { linger: true },
-            #[cfg(feature = "h1")]
             Self::H1(http) if ended && http.is_idle() => Flow::Done { linger: false },
             // A peer that ends its side while its answer is still being made has most likely gone.
-            #[cfg(feature = "h1")]
             Self::H1(http) if ended && http.awaits_answer() => Flow::Lost,
-            #[cfg(feature = "h1")]
             Self::H1(_) => Flow::Open,
             #[cfg(feature = "ws")]
             Self::Ws(ws) if ws.is_closed() => Flow::Done { linger: false },
@@ -161,7 +162,6 @@ impl Stack {
     /// Whether the connection is between two things, so that its end is in good order.
     pub(crate) fn is_idle(&self) -> bool {
         match self {
-            #[cfg(feature = "h1")]
             Self::H1(http) => http.is_idle(),
             _ => false,
         }
@@ -169,11 +169,10 @@ impl Stack {
 
     /// Says goodbye for the runtime. `true` if the protocol itself ends the connection then, in
     /// its own time; `false` if the runtime is to close it.
-    #[cfg_attr(not(feature = "h1"), expect(unused_variables, reason = "raw streams say nothing"))]
+    #[cfg_attr(not(feature = "ws"), expect(unused_variables, reason = "only masks need it"))]
     pub(crate) fn farewell(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) -> bool {
         match self {
             Self::Raw(_) => false,
-            #[cfg(feature = "h1")]
             Self::H1(http) => h1_farewell(http, tx, why),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => {
@@ -189,7 +188,6 @@ impl Stack {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Raw(_) => "raw",
-            #[cfg(feature = "h1")]
             Self::H1(_) => "http/1.1",
             #[cfg(feature = "ws")]
             Self::Ws(_) => "websocket",
@@ -197,7 +195,6 @@ impl Stack {
     }
 }
 
-#[cfg(feature = "h1")]
 fn h1_farewell(http: &mut h1::Server, tx: &mut Tx<'_>, why: Farewell) -> bool {
     http.go_away();
     if why == Farewell::Panic && http.awaits_answer() {

@@ -1,11 +1,9 @@
 //! What the runtime holds: connections in slots, work in queues, buffers in pools. Borrowed for
 //! one step at a time and never while user code runs.
 
-use std::boxed::Box;
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
-use std::string::String;
-use std::vec::Vec;
 
 use lodger_backend::{Event, Interest, Micros, Net, Ready, Sock, Token, Trigger};
 
@@ -66,6 +64,14 @@ impl Flags {
     pub(crate) const BLOCKED: Self = Self(1 << 9);
     /// A listener that waits for room or for the system to recover.
     pub(crate) const HELD: Self = Self(1 << 10);
+    /// Sending failed, as `why` says: to be aborted by whoever flushed.
+    pub(crate) const FAILED: Self = Self(1 << 11);
+    /// Its handler runs because of its input, which is looked at again when it returns.
+    pub(crate) const PUMPED: Self = Self(1 << 12);
+    /// The program's own: counted, listed and said goodbye to nowhere.
+    pub(crate) const ASIDE: Self = Self(1 << 13);
+    /// Either: no connection of a peer's.
+    pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -98,6 +104,9 @@ pub(crate) struct Slot {
     pub(crate) out: Out,
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) deadline: Option<sul::Handle>,
+    /// For when `deadline` is armed; zero if it is not. Its time may have moved on since: the
+    /// alarm looks again.
+    pub(crate) alarm: Micros,
     pub(crate) why: Reason,
     /// Since when queued output has made no progress, or lingering has lasted.
     pub(crate) since: Micros,
@@ -140,10 +149,16 @@ impl Slot {
     }
 
     /// Whether a turn has something to do here.
+    #[inline]
     pub(crate) fn has_work(&self, limits: &Limits) -> bool {
-        if self.flags.has(Flags::RUNNING) {
-            return false;
-        }
+        let still = self.state == State::Open
+            && !self.ready.is_read()
+            && self.out.is_empty()
+            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0));
+        !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
+    }
+
+    fn has_work_now(&self, limits: &Limits) -> bool {
         match self.state {
             State::Free => false,
             State::Dead => true,
@@ -153,8 +168,76 @@ impl Slot {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
                     || self.ready.is_write() && !self.out.is_empty()
-                    || self.flags.has(Flags::WANT) && self.out.len() <= limits.io.queue_low
+                    || self.wants_writable(limits)
             }
+        }
+    }
+
+    /// Whether the handler asked for `writable` and there is room.
+    pub(crate) fn wants_writable(&self, limits: &Limits) -> bool {
+        self.flags.has(Flags::WANT) && self.out.len() <= limits.io.queue_low
+    }
+
+    /// When something is due here: by its protocol, its output or its state.
+    fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
+        let stall = self.since + limits.io.write_stall;
+        match self.state {
+            State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
+            State::Open => Some(self.stack.deadline(now, limits).map_or(stall, |at| at.min(stall))),
+            State::Closing => Some(stall),
+            State::Linger => Some(self.since + limits.io.linger),
+            State::Free | State::Dead => None,
+        }
+    }
+
+    /// Sends what is queued, as far as the system takes it.
+    ///
+    /// Returns how many bytes it took.
+    pub(crate) fn flush(
+        &mut self,
+        net: &dyn Net,
+        pool: &mut Pool,
+        now: Micros,
+        limits: &Limits,
+    ) -> u64 {
+        let queued = self.out.len();
+        let (Some(sock), true) = (self.sock, queued > 0 && self.ready.is_write()) else { return 0 };
+        match net.send(sock, &[io::IoSlice::new(self.out.bytes())]) {
+            Ok(n) => {
+                self.sent += n as u64;
+                self.out.advance(n, pool);
+                self.since = if n == queued { Micros::ZERO } else { now };
+                if n < queued {
+                    self.ready = self.ready & !Ready::WRITE;
+                }
+                self.after_send(queued, limits);
+                return n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.ready = self.ready & !Ready::WRITE;
+                if self.since == Micros::ZERO {
+                    self.since = now;
+                }
+            }
+            // Tried again by whoever finds it writable and not empty.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                self.why = Reason::Io(e.kind());
+                self.flags.set(Flags::FAILED);
+            }
+        }
+        0
+    }
+
+    /// Lets a connection go on that had stopped because too much output waited.
+    fn after_send(&mut self, queued: usize, limits: &Limits) {
+        let (high, low) = (limits.io.queue_high, limits.io.queue_low);
+        if self.flags.has(Flags::BLOCKED) && self.out.len() <= high {
+            self.flags.clear(Flags::BLOCKED);
+            self.flags.set(Flags::KICK);
+        }
+        if queued > low && self.out.len() <= low && self.stack.waits_for_drain() {
+            self.flags.set(Flags::KICK);
         }
     }
 }
@@ -167,7 +250,6 @@ pub(crate) struct Extra {
     /// The message being put together.
     pub(crate) part: Vec<u8>,
     /// A handler that was given out of its turn, to be installed by the next.
-    #[cfg(feature = "h1")]
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
@@ -201,6 +283,7 @@ pub(crate) struct Core {
     /// Listeners that wait for a connection to end.
     pub(crate) held: Vec<u32>,
     pub(crate) pool: Pool,
+    #[expect(clippy::vec_box, reason = "slots hold them boxed: a pooled one moves as a pointer")]
     pub(crate) extras: Vec<Box<Extra>>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) events: Vec<Vec<Event>>,
@@ -221,6 +304,8 @@ pub(crate) struct Core {
     pub(crate) limits: Rc<Limits>,
     pub(crate) trigger: Trigger,
     pub(crate) stats: Stats,
+    /// Turns are timed.
+    pub(crate) measures: bool,
     pub(crate) entropy: Entropy,
     pub(crate) date: super::date::DateCache,
     pub(crate) host: String,
@@ -253,6 +338,7 @@ impl Core {
             limits: Rc::new(limits),
             trigger,
             stats: Stats::default(),
+            measures: false,
             entropy: Entropy::new(),
             date: super::date::DateCache::new(),
             host: String::new(),
@@ -303,6 +389,14 @@ impl Core {
         {
             slot.flags.set(Flags::QUEUED);
             self.runq.push_back(index);
+        }
+    }
+
+    /// Puts a slot into the run queue if a turn has something to do there.
+    pub(crate) fn queue_if_work(&mut self, index: u32) {
+        let Self { slots, limits, .. } = self;
+        if slots.get(index).is_some_and(|slot| slot.has_work(limits)) {
+            self.queue(index);
         }
     }
 
@@ -401,10 +495,10 @@ impl Core {
         if let Some(deadline) = slot.deadline.take() {
             self.sched.remove(deadline);
         }
-        let listener = slot.flags.has(Flags::LISTENER);
+        let counts = !slot.flags.has(Flags::NO_PEER);
         *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
         self.slots.free(index);
-        if !listener {
+        if counts {
             self.connections -= 1;
             self.release_held();
         }
@@ -429,70 +523,56 @@ impl Core {
             })
     }
 
-    /// Sends what is queued, as far as the system takes it.
+    /// Sends what is queued on a slot; a failure ends it.
     pub(crate) fn flush(&mut self, index: u32, net: &dyn Net) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let (Some(sock), false, true) = (slot.sock, slot.out.is_empty(), slot.ready.is_write())
-        else {
-            return;
-        };
-        let queued = slot.out.len();
-        match net.send(sock, &[std::io::IoSlice::new(slot.out.bytes())]) {
-            Ok(n) => {
-                slot.sent += n as u64;
-                self.stats.sent += n as u64;
-                slot.out.advance(n, &mut self.pool);
-                slot.since = self.now;
-                if n < queued {
-                    slot.ready = slot.ready & !Ready::WRITE;
-                }
-                self.after_send(index);
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                slot.ready = slot.ready & !Ready::WRITE;
-                if slot.since == Micros::ZERO {
-                    slot.since = self.now;
-                }
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => self.mark_dirty(index),
-            Err(e) => self.abort(index, Reason::Io(e.kind())),
+        let Self { slots, pool, now, limits, stats, .. } = self;
+        let Some(slot) = slots.get_mut(index) else { return };
+        stats.sent += slot.flush(net, pool, *now, limits);
+        if slot.flags.has(Flags::FAILED) {
+            self.abort_failed(index);
         }
     }
 
-    /// Lets a connection go on that had stopped because its output was too long.
-    fn after_send(&mut self, index: u32) {
-        let high = self.limits.io.queue_high;
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        if slot.out.is_empty() {
-            slot.since = Micros::ZERO;
-        }
-        if slot.flags.has(Flags::BLOCKED) && slot.out.len() <= high {
-            slot.flags.clear(Flags::BLOCKED);
-            self.kick(index);
+    /// Ends a slot whose sending failed.
+    #[cold]
+    pub(crate) fn abort_failed(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.flags.clear(Flags::FAILED);
+            let why = slot.why;
+            self.abort(index, why);
         }
     }
 
-    /// Programs the one deadline of a slot from what its protocol, its output and its state ask.
+    /// Programs the one alarm of a slot. One that is armed for earlier stays: it looks again when
+    /// it fires, so a deadline that only moves on costs a comparison.
     pub(crate) fn arm_deadline(&mut self, index: u32) {
-        let Some(slot) = self.slots.get(index) else { return };
-        let Some(handle) = slot.deadline else { return };
-        let io = &self.limits.io;
-        let stalled = (!slot.out.is_empty()).then(|| slot.since + io.write_stall);
-        let at = match slot.state {
-            State::Open if slot.flags.has(Flags::LISTENER) => return,
-            State::Open => match (slot.stack.deadline(), stalled) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            },
-            State::Closing => Some(slot.since + io.write_stall),
-            State::Linger => Some(slot.since + io.linger),
-            State::Free | State::Dead => None,
-        };
-        match at {
-            Some(at) => _ = self.sched.arm(handle, at, sul::Slack::Coarse, self.now),
-            None => _ = self.sched.cancel(handle),
+        let Self { slots, sched, limits, now, .. } = self;
+        if let Some(slot) = slots.get_mut(index) {
+            arm(slot, sched, limits, *now);
         }
     }
+}
+
+/// See [`Core::arm_deadline`].
+#[inline]
+pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
+    let due = slot.due(now, limits);
+    let armed = slot.alarm != Micros::ZERO;
+    match due {
+        Some(at) if armed && slot.alarm <= at => {}
+        None if !armed => {}
+        _ => move_alarm(slot, sched, due, now),
+    }
+}
+
+#[cold]
+fn move_alarm(slot: &mut Slot, sched: &mut Sched<What>, due: Option<Micros>, now: Micros) {
+    let Some(deadline) = slot.deadline.filter(|_| !slot.flags.has(Flags::LISTENER)) else { return };
+    match due {
+        Some(at) => _ = sched.arm(deadline, at, sul::Slack::Coarse, now),
+        None => _ = sched.cancel(deadline),
+    }
+    slot.alarm = due.map_or(Micros::ZERO, |at| at.max(Micros::new(1)));
 }
 
 impl core::fmt::Debug for Extra {
@@ -503,7 +583,6 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        #[cfg(feature = "h1")]
         if self.stream.is_some() {
             return false;
         }

@@ -20,7 +20,6 @@ impl DateCache {
     }
 
     /// Gives the date as RFC 9110, section 5.6.7 writes it.
-    #[cfg(feature = "h1")]
     pub(crate) fn get(&mut self, now: Micros, net: &dyn Net) -> &[u8; 29] {
         if now >= self.until {
             self.until = now + FRESH;

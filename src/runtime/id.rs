@@ -115,6 +115,7 @@ pub enum Reason {
 }
 
 /// What was refused, given back with the reason.
+#[expect(clippy::exhaustive_structs, reason = "complete by definition")]
 pub struct Rejected<T> {
     /// As it was given.
     pub value: T,

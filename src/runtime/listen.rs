@@ -36,7 +36,7 @@ impl Handle {
     /// What is wrong with the address, the server or the system, with the server given back.
     pub fn listen<S: Serve>(&self, addr: &str, server: S) -> Result<ListenerId, Rejected<S>> {
         let opened = self
-            .alive()
+            .check_alive()
             .and_then(|()| server.check())
             .and_then(|()| Addr::parse(addr))
             .and_then(|addr| self.0.net.listen(&addr));
@@ -58,7 +58,7 @@ impl Handle {
         fd: OwnedFd,
         server: S,
     ) -> Result<ListenerId, Rejected<(Option<OwnedFd>, S)>> {
-        if let Err(error) = self.alive().and_then(|()| server.check()) {
+        if let Err(error) = self.check_alive().and_then(|()| server.check()) {
             return Err(Rejected { value: (Some(fd), server), error });
         }
         match self.0.net.adopt(fd) {
@@ -81,14 +81,40 @@ impl Handle {
         fd: OwnedFd,
         service: &Service,
     ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
-        if let Err(error) = self.alive() {
+        self.adopt_as(fd, service, Flags::default())
+    }
+
+    /// As [`adopt`](Self::adopt), for a socket that the program uses for itself, such as the pipe
+    /// that its signal handler writes to. It counts towards no limit, is not listed, and
+    /// [`shutdown`](Self::shutdown) does not wait for it: it ends with the runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt).
+    #[cfg(unix)]
+    pub fn adopt_aside(
+        &self,
+        fd: OwnedFd,
+        service: &Service,
+    ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
+        self.adopt_as(fd, service, Flags::ASIDE)
+    }
+
+    #[cfg(unix)]
+    fn adopt_as(
+        &self,
+        fd: OwnedFd,
+        service: &Service,
+        flags: Flags,
+    ) -> Result<ConnId, Rejected<Option<OwnedFd>>> {
+        if let Err(error) = self.check_alive() {
             return Err(Rejected { value: Some(fd), error });
         }
         let sock = match self.0.net.adopt(fd) {
             Ok(sock) => sock,
             Err((fd, error)) => return Err(Rejected { value: Some(fd), error }),
         };
-        self.adopt_sock(sock, service)
+        self.take_in(sock, service, None, flags)
             .ok_or_else(|| Rejected { value: None, error: io::ErrorKind::ConnectionRefused.into() })
     }
 
@@ -120,10 +146,10 @@ impl Handle {
         self.0.net.peer_addr(sock).ok()
     }
 
-    /// Says that there is nobody who could serve, after the end.
-    fn alive(&self) -> io::Result<()> {
-        if self.core().life == Life::Dead {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "the runtime has ended"));
+    /// What is opened after the end would never be closed.
+    fn check_alive(&self) -> io::Result<()> {
+        if self.is_dead() {
+            return Err(io::Error::other("the runtime has ended"));
         }
         Ok(())
     }
@@ -177,15 +203,12 @@ impl Handle {
     }
 
     /// Puts an accepted or adopted socket into a slot. `None`: refused, and closed.
-    pub(crate) fn adopt_sock(&self, sock: Sock, service: &Service) -> Option<ConnId> {
-        self.take_in(sock, service, None)
-    }
-
     fn take_in(
         &self,
         sock: Sock,
         service: &Service,
         listener: Option<ListenerId>,
+        flags: Flags,
     ) -> Option<ConnId> {
         let accepted = raw::Accepted { h: self, sock, listener };
         let Some((stack, app)) = service.make(self, &accepted) else {
@@ -194,8 +217,13 @@ impl Handle {
         };
         let mut core = self.core();
         let id = core.insert(sock, stack, app);
-        core.connections += 1;
-        core.stats.accepted += 1;
+        if let Some(slot) = core.slots.get_mut(id.index) {
+            slot.flags = flags;
+        }
+        if !flags.has(Flags::ASIDE) {
+            core.connections += 1;
+            core.stats.accepted += 1;
+        }
         if let Err(e) = self.watch(&mut core, id, sock) {
             core.abort(id.index, Reason::Io(e.kind()));
         }
@@ -213,7 +241,9 @@ impl Handle {
 /// Accepts what waits on a listener, within its share of the turn.
 pub(crate) fn accept(h: &Handle, index: u32) {
     let Some((id, service)) = h.core().listener_at(index) else { return };
-    h.core().slots.get_mut(index).into_iter().for_each(|slot| slot.flags.clear(Flags::KICK));
+    if let Some(slot) = h.core().slots.get_mut(index) {
+        slot.flags.clear(Flags::KICK);
+    }
     for _ in 0..PER_ITEM {
         let sock = {
             let mut core = h.core();
@@ -231,7 +261,9 @@ pub(crate) fn accept(h: &Handle, index: u32) {
         };
         match h.0.net.accept(sock) {
             Ok(fresh) => {
-                let taken = h.guarded(|h| _ = h.take_in(fresh, &service, Some(ListenerId(id))));
+                let taken = h.guarded(|h| {
+                    _ = h.take_in(fresh, &service, Some(ListenerId(id)), Flags::default());
+                });
                 if !taken {
                     // Its factory panicked before there was a connection.
                     h.0.net.close(fresh);
@@ -303,5 +335,55 @@ impl Core {
             let at = now + self.limits.io.accept_pause;
             self.sched.arm(deadline, at, Slack::Precise, now);
         }
+    }
+}
+
+#[cfg(all(unix, feature = "mio"))]
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+    use std::string::String;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Runtime;
+
+    struct Hears(Rc<RefCell<String>>);
+
+    impl raw::Handler for Hears {
+        fn data(&mut self, _cx: &mut raw::Cx<'_>, bytes: &[u8]) {
+            self.0.borrow_mut().push_str(std::str::from_utf8(bytes).unwrap());
+        }
+
+        fn closed(&mut self, _cx: &mut raw::Cx<'_>, why: Reason) {
+            self.0.borrow_mut().push_str(&std::format!(" {why:?}"));
+        }
+    }
+
+    #[test]
+    fn what_is_adopted_aside_is_heard_and_counted_nowhere() {
+        let rt = Runtime::standalone().unwrap();
+        let heard = Rc::new(RefCell::new(String::new()));
+        let ear = Rc::clone(&heard);
+        let service = raw::Server::new(move |_| Some(Hears(Rc::clone(&ear)))).into_service();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+
+        rt.adopt_aside(ours.into(), &service).unwrap();
+        theirs.write_all(b"x").unwrap();
+        for _ in 0..3 {
+            rt.dispatch().unwrap();
+        }
+
+        let stats = rt.stats();
+        assert_eq!(*heard.borrow(), "x");
+        assert_eq!((stats.open, stats.accepted, rt.connections(9).len()), (0, 0, 0));
+
+        rt.shutdown(Duration::from_secs(600));
+        rt.dispatch().unwrap();
+        assert!(!rt.is_on());
+        assert_eq!(*heard.borrow(), "x Shutdown");
     }
 }

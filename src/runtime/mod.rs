@@ -214,7 +214,7 @@ impl Handle {
 
     fn say_goodbye(&self, core: &mut Core, index: u32) {
         let Some(slot) = core.slots.get(index) else { return };
-        if slot.state != State::Open {
+        if slot.state != State::Open || slot.flags.has(Flags::ASIDE) {
             return;
         }
         if slot.flags.has(Flags::LISTENER) {
@@ -239,6 +239,11 @@ impl Handle {
         let mut core = self.core();
         core.host.clear();
         core.host.push_str(name);
+    }
+
+    /// Whether it has ended. What is given to it now is dropped.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.core().life == Life::Dead
     }
 
     /// Whether it runs: not detached, not ended.
@@ -302,10 +307,12 @@ impl Handle {
         self.core().named(id).map_or(0, |slot| slot.out.len())
     }
 
-    /// Lets `f` write to a connection, if it takes part and `len` more bytes are within bounds.
+    /// Lets `f` write to a connection that `speaks` its protocol, if it takes part and `len` more
+    /// bytes are within bounds.
     pub(crate) fn send_with(
         &self,
         id: ConnId,
+        speaks: fn(&Stack) -> bool,
         len: usize,
         f: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
     ) -> Result<(), SendError> {
@@ -316,6 +323,9 @@ impl Handle {
             .get_mut(id.index)
             .filter(|slot| slot.generation == id.generation && slot.state == State::Open)
             .ok_or(SendError::Gone)?;
+        if !speaks(&slot.stack) {
+            return Err(Error::misuse("the connection speaks another protocol").into());
+        }
         if slot.out.len() > limits.io.queue_high {
             return Err(SendError::Full { room: 0 });
         }
@@ -326,20 +336,30 @@ impl Handle {
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
         f(&mut slot.stack, &mut cx, &mut Tx::new(&mut slot.out, pool))?;
-        self.touch(core, id.index, false);
+        // What a handler sends on its own connection goes out when it returns.
+        if !slot.flags.has(Flags::RUNNING) || core.modal != 0 {
+            self.touch(core, id.index, false);
+        }
         Ok(())
     }
 
     /// Notes that a connection was written to, or (`serve`) that it is to be served again.
     pub(crate) fn touch(&self, core: &mut Core, index: u32, serve: bool) {
-        let running = core.slots.get(index).is_some_and(|slot| slot.flags.has(Flags::RUNNING));
+        let Some(slot) = core.slots.get_mut(index) else { return };
+        let running = slot.flags.has(Flags::RUNNING);
         if !running {
             core.mark_dirty(index);
             if serve {
                 core.kick(index);
             }
             self.ask(core);
-        } else if core.modal & (1 << core.depth) != 0 {
+            return;
+        }
+        if serve && !slot.flags.has(Flags::PUMPED) {
+            // A timer of its own: nobody looks at its input when the handler returns.
+            slot.flags.set(Flags::KICK);
+        }
+        if core.modal & (1 << core.depth) != 0 {
             // Its handler is in a modal loop: nobody flushes before the next turn.
             self.ask(core);
         }

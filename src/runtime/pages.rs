@@ -11,12 +11,11 @@ const PAGE: usize = 64;
 pub(crate) struct Pages<T> {
     pages: Vec<Box<[T; PAGE]>>,
     free: Vec<u32>,
-    live: usize,
 }
 
 impl<T: Default> Pages<T> {
     pub(crate) const fn new() -> Self {
-        Self { pages: Vec::new(), free: Vec::new(), live: 0 }
+        Self { pages: Vec::new(), free: Vec::new() }
     }
 
     /// Gives the index of an unused place; the value there is whatever `free` left.
@@ -24,13 +23,11 @@ impl<T: Default> Pages<T> {
         if self.free.is_empty() {
             self.grow();
         }
-        self.live += 1;
         self.free.pop().unwrap_or_default()
     }
 
     /// Returns a place that `alloc` gave.
     pub(crate) fn free(&mut self, index: u32) {
-        self.live -= 1;
         self.free.push(index);
     }
 
@@ -41,11 +38,6 @@ impl<T: Default> Pages<T> {
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         let page = self.pages.get_mut(index as usize / PAGE)?;
         page.get_mut(index as usize % PAGE)
-    }
-
-    /// How many places are in use.
-    pub(crate) fn live(&self) -> usize {
-        self.live
     }
 
     /// One more than the largest index ever given.
@@ -75,7 +67,7 @@ mod tests {
 
         pages.free(64);
 
-        assert_eq!((pages.alloc(), pages.live()), (64, 130));
+        assert_eq!(pages.alloc(), 64);
         assert!(pages.get(192).is_none());
     }
 }

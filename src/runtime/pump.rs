@@ -6,7 +6,6 @@ use super::Handle;
 use super::core::{Core, Flags, Life, State};
 use super::handler::{App, raw};
 use super::id::ConnId;
-#[cfg(feature = "ws")]
 use super::id::Reason;
 use crate::Error;
 use crate::io::{Rx, Scratch, Tx};
@@ -24,18 +23,15 @@ pub(crate) fn pump(
     scratch: &mut Scratch,
     app: &mut App,
 ) -> Result<(), Error> {
-    #[cfg(feature = "h1")]
-    http::install_late(h, id, app);
     loop {
-        let event = {
+        let (event, more) = {
             let mut core = h.core();
             match poll(&mut core, &*h.0.net, id, rx, scratch)? {
-                Some(event) => event,
+                Some(polled) => polled,
                 None => return Ok(()),
             }
         };
         match (event, &mut *app) {
-            #[cfg(feature = "h1")]
             (Event::Http(event), App::Http { .. }) => http::event(h, id, event, app),
             #[cfg(feature = "ws")]
             (Event::Ws(event), App::Ws { handler, chunks }) => {
@@ -44,17 +40,21 @@ pub(crate) fn pump(
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}
         }
+        if !more {
+            return Ok(());
+        }
     }
 }
 
-/// Gives the next event of a connection that still takes part and is not held back.
+/// Gives the next event of a connection that still takes part and is not held back, and whether
+/// another poll could bring one.
 fn poll<'s, 'a: 's>(
     core: &mut Core,
     net: &dyn Net,
     id: ConnId,
     rx: &mut Rx<'a>,
     scratch: &'s mut Scratch,
-) -> Result<Option<Event<'s>>, Error> {
+) -> Result<Option<(Event<'s>, bool)>, Error> {
     let Core { slots, pool, entropy, limits, now, life, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
@@ -73,35 +73,38 @@ fn poll<'s, 'a: 's>(
     }
     let mut random = || entropy.next(net);
     let mut cx = Cx { now: *now, limits, random: &mut random };
-    slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))
+    let event = slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))?;
+    let more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
+    Ok(event.map(|event| (event, more)))
 }
 
-/// Answers `want_write` once there is room. Returns whether the handler was told.
-pub(crate) fn writable(h: &Handle, id: ConnId, app: &mut App) -> bool {
-    let room = {
-        let mut core = h.core();
-        if core.life != Life::On {
-            return false;
+/// Does what does not come from input: installs a late handler, answers what waited for the output
+/// to drain, and `want_write`.
+pub(crate) fn kicked(h: &Handle, id: ConnId, app: &mut App) {
+    http::install_late(h, id, app);
+    let room = h.core().drained(id, &*h.0.net);
+    if let Some(room) = room {
+        app.writable(h, id, room);
+    }
+    http::end_exchange(h, id, app);
+}
+
+impl Core {
+    /// Says what waited for the output to drain. Gives the room for more if the handler wants to
+    /// hear of it.
+    fn drained(&mut self, id: ConnId, net: &dyn Net) -> Option<usize> {
+        let Self { slots, pool, entropy, limits, now, life, .. } = self;
+        let slot = slots.get_mut(id.index).filter(|slot| slot.state == State::Open)?;
+        if slot.out.len() > limits.io.queue_low || *life != Life::On {
+            return None;
         }
-        let Core { slots, pool, entropy, limits, now, .. } = &mut *core;
-        let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
-            return false;
-        };
-        if slot.out.len() > limits.io.queue_low {
-            return false;
-        }
-        let net = &*h.0.net;
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
         slot.stack.drained(&mut cx, &mut Tx::new(&mut slot.out, pool));
-        if !slot.flags.has(Flags::WANT) {
-            return false;
-        }
+        let wanted = slot.flags.has(Flags::WANT);
         slot.flags.clear(Flags::WANT);
-        limits.io.queue_high.saturating_sub(slot.out.len())
-    };
-    app.writable(h, id, room);
-    true
+        wanted.then(|| limits.io.queue_high.saturating_sub(slot.out.len()))
+    }
 }
 
 fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Handler) {
@@ -110,14 +113,12 @@ fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Ha
         Event::Open => handler.open(&mut cx),
         Event::Bytes(bytes) => handler.data(&mut cx, bytes),
         Event::End => handler.end(&mut cx),
-        #[cfg(feature = "h1")]
         _ => {}
     }
 }
 
 /// Tells a handler that was given but never put into place that it is over.
-#[cfg(feature = "h1")]
-pub(crate) fn close_late(h: &Handle, id: ConnId, why: super::id::Reason) {
+pub(crate) fn close_late(h: &Handle, id: ConnId, why: Reason) {
     let late = h.core().named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stream.take());
     if let Some(mut late) = late {
         h.guarded(|h| {
@@ -127,7 +128,6 @@ pub(crate) fn close_late(h: &Handle, id: ConnId, why: super::id::Reason) {
     }
 }
 
-#[cfg(feature = "h1")]
 mod http {
     use std::rc::Rc;
 
@@ -186,17 +186,25 @@ mod http {
         if let App::Http { stream, .. } = app {
             *stream = Some(new);
         }
-        {
-            let mut core = h.core();
-            let core = &mut *core;
-            if let Some(slot) = core.slots.get_mut(id.index)
-                && let Stack::H1(http) = &mut slot.stack
-            {
-                http.want_body(&mut super::Tx::new(&mut slot.out, &mut core.pool));
-            }
-        }
+        let complete = want_body(h, id);
         if let App::Http { stream: Some(handler), .. } = app {
             handler.open(&mut Cx::current(h, id));
+            if complete {
+                handler.end(&mut Cx::current(h, id));
+            }
+        }
+    }
+
+    /// Asks for the request body. Gives whether there is none to come: no event tells its end.
+    fn want_body(h: &Handle, id: ConnId) -> bool {
+        let mut core = h.core();
+        let core = &mut *core;
+        match core.slots.get_mut(id.index).map(|slot| (&mut slot.stack, &mut slot.out)) {
+            Some((Stack::H1(http), out)) => {
+                http.want_body(&mut super::Tx::new(out, &mut core.pool));
+                !http.reads_body()
+            }
+            _ => true,
         }
     }
 
@@ -214,11 +222,10 @@ mod http {
             close_stream(h, id, app);
             begin_stream(h, id, late, app);
         }
-        end_exchange(h, id, app);
     }
 
     /// Ends the handler of an exchange that is complete in both directions.
-    fn end_exchange(h: &Handle, id: ConnId, app: &mut App) {
+    pub(super) fn end_exchange(h: &Handle, id: ConnId, app: &mut App) {
         let App::Http { stream: Some(_), .. } = app else { return };
         let over = h.core().named(id).is_some_and(|slot| match &slot.stack {
             Stack::H1(http) => !http.awaits_answer() && !http.reads_body(),

@@ -109,10 +109,8 @@ impl Handle {
             }
             Left::More
         });
-        if self.0.wake.dead.load(Ordering::Acquire) {
-            drop(sink);
-        } else {
-            self.0.sinks.borrow_mut().push(Some(sink));
+        if !self.is_dead() {
+            self.place_sink(sink);
         }
         Remote { queue, wake: Arc::clone(&self.0.wake) }
     }
@@ -121,6 +119,17 @@ impl Handle {
     #[expect(clippy::type_complexity, reason = "spelt out, so that the bound is seen")]
     pub fn remote_jobs(&self) -> Remote<Box<dyn FnOnce(&Self) + Send>> {
         self.remote(|h, job: Box<dyn FnOnce(&Self) + Send>| job(h))
+    }
+
+    /// Puts a sink into a free place. A place is free only for good: one that runs leaves its
+    /// place marked by `None` as well, so places are not given out while a turn is under way.
+    fn place_sink(&self, sink: Sink) {
+        let idle = self.core().depth == 0;
+        let mut sinks = self.0.sinks.borrow_mut();
+        match sinks.iter_mut().find(|place| idle && place.is_none()) {
+            Some(place) => *place = Some(sink),
+            None => sinks.push(Some(sink)),
+        }
     }
 
     /// Runs the sinks if anything was posted. Each is out of its place while it runs.

@@ -3,11 +3,12 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lodger_backend::{Net, Ready, Trigger};
+use lodger_backend::{Micros, Net, Ready, Trigger};
 
-use super::core::{Core, Flags, Frame, State};
+use super::core::{Core, Flags, Frame, Slot, State, arm};
 use super::handler::App;
 use super::id::{ConnId, Reason};
+use super::stats::Stats;
 use super::{Handle, listen, pump};
 use crate::io::{Rx, Tx};
 use crate::proto::stack::{Farewell, Flow};
@@ -31,6 +32,8 @@ struct Lent {
 struct Filled {
     len: usize,
     eof: bool,
+    /// It is served for another reason than input.
+    kicked: bool,
 }
 
 /// Serves one slot as far as one read goes.
@@ -57,12 +60,10 @@ pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
             listen::accept(h, index);
         }
         State::Open => {
-            core.flush(index, &*h.0.net);
-            let Some(filled) = fill(&mut core, &*h.0.net, frame, index) else {
+            let Some((filled, lent)) = fill(&mut core, &*h.0.net, frame, index) else {
                 after(h, &mut core, index);
                 return;
             };
-            let Some(lent) = begin(&mut core, index) else { return };
             drop(core);
             run(h, frame, &filled, lent);
         }
@@ -74,18 +75,19 @@ fn run(h: &Handle, frame: &mut Frame, filled: &Filled, mut lent: Lent) {
     let Frame { rx, scratch } = frame;
     let mut rx = Rx::new(rx.get_mut(..filled.len).unwrap_or_default(), filled.eof);
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        pump::pump(h, lent.id, &mut rx, scratch, &mut lent.app)?;
-        Ok(pump::writable(h, lent.id, &mut lent.app))
+        if filled.kicked {
+            pump::kicked(h, lent.id, &mut lent.app);
+        }
+        pump::pump(h, lent.id, &mut rx, scratch, &mut lent.app)
     }));
-    let (outcome, told) = match ran {
-        Ok(Ok(told)) => (Outcome::Fine, told),
-        Ok(Err(e)) => (Outcome::Broke(e), false),
-        Err(_) => (Outcome::Panicked, false),
+    let outcome = match ran {
+        Ok(Ok(())) => Outcome::Fine,
+        Ok(Err(e)) => Outcome::Broke(e),
+        Err(_) => Outcome::Panicked,
     };
     let mut core = h.core();
-    stash(&mut core, lent.id.index, rx.peek());
-    if told {
-        core.kick_if_moved(lent.id.index, &lent.app);
+    if !rx.is_empty() {
+        stash(&mut core, lent.id.index, rx.peek());
     }
     finish(h, &mut core, lent, &outcome);
 }
@@ -100,9 +102,7 @@ pub(crate) fn with_handler(h: &Handle, index: u32, f: impl FnOnce(&Handle, ConnI
     let Some(mut lent) = lent else { return };
     let ran = catch_unwind(AssertUnwindSafe(|| f(h, lent.id, &mut lent.app)));
     let outcome = if ran.is_ok() { Outcome::Fine } else { Outcome::Panicked };
-    let mut core = h.core();
-    core.kick_if_moved(lent.id.index, &lent.app);
-    finish(h, &mut core, lent, &outcome);
+    finish(h, &mut h.core(), lent, &outcome);
 }
 
 /// Takes the handler out of its slot.
@@ -121,9 +121,8 @@ fn begin(core: &mut Core, index: u32) -> Option<Lent> {
 /// Puts the handler back and does what waited for its return.
 fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
     let index = lent.id.index;
-    core.running.retain(|&i| i != index);
+    core.not_running(index);
     if let Some(slot) = core.slots.get_mut(index) {
-        slot.flags.clear(Flags::RUNNING);
         core::mem::swap(&mut slot.app, &mut lent.app);
     }
     match outcome {
@@ -131,34 +130,48 @@ fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
         Outcome::Broke(e) => broke(core, index, *e),
         Outcome::Panicked => panicked(core, index, &*h.0.net),
     }
-    core.unpark();
     after(h, core, index);
 }
 
-/// The common end of a step: flush, see whether the protocol is done, arm, queue what is left.
+/// The common end of a step: see whether the protocol is done, flush, arm, queue what is left.
 fn after(h: &Handle, core: &mut Core, index: u32) {
-    see_end(core, index);
-    core.flush(index, &*h.0.net);
-    core.arm_deadline(index);
-    let Core { slots, limits, .. } = core;
-    let Some(slot) = slots.get(index) else { return };
-    if slot.has_work(limits) {
+    let Core { slots, pool, sched, limits, now, trigger, stats, .. } = core;
+    let Some(slot) = slots.get_mut(index) else { return };
+    if slot.state == State::Open {
+        let ended = slot.flags.has(Flags::EOF) && slot.tail() == 0;
+        let flow = slot.stack.flow(ended);
+        if flow != Flow::Open {
+            ends(h, core, index, flow);
+            return;
+        }
+    }
+    stats.sent += slot.flush(&*h.0.net, pool, *now, limits);
+    arm(slot, sched, limits, *now);
+    let (work, failed) = (slot.has_work(limits), slot.flags.has(Flags::FAILED));
+    let edge = *trigger == Trigger::Edge;
+    if failed {
+        core.abort_failed(index);
+    }
+    if work {
         core.queue(index);
     }
-    h.sync(core, index);
+    if !edge {
+        h.sync(core, index);
+    }
 }
 
-/// Begins to close if the protocol has nothing more to do.
-fn see_end(core: &mut Core, index: u32) {
-    let Some(slot) = core.slots.get(index) else { return };
-    if slot.state != State::Open || slot.flags.has(Flags::LISTENER) {
-        return;
-    }
-    match slot.stack.flow(slot.flags.has(Flags::EOF) && slot.tail() == 0) {
+/// The protocol has nothing more to do, or its peer has gone.
+fn ends(h: &Handle, core: &mut Core, index: u32, flow: Flow) {
+    let why = core.slots.get(index).map(|slot| slot.why).unwrap_or_default();
+    match flow {
         Flow::Open => {}
-        Flow::Done { linger } => core.start_close(index, slot.why, linger),
+        Flow::Done { linger } => core.start_close(index, why, linger),
         Flow::Lost => core.abort(index, Reason::Eof),
     }
+    core.flush(index, &*h.0.net);
+    core.arm_deadline(index);
+    core.queue_if_work(index);
+    h.sync(core, index);
 }
 
 fn broke(core: &mut Core, index: u32, e: Error) {
@@ -184,71 +197,83 @@ fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
     core.start_close(index, Reason::Panic, true);
 }
 
-/// Puts the leftover of last time to the front of the buffer and reads behind it, once. `None`:
-/// nothing to hand on.
-fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<Filled> {
-    let kicked = unstash(core, frame, index)?;
-    let mut filled = Filled { len: kicked.0, eof: false };
-    let Core { slots, limits, stats, .. } = core;
+/// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
+/// handler out. `None`: nothing to hand on.
+fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
+    let Core { slots, limits, pool, now, stats, .. } = core;
     let slot = slots.get_mut(index)?;
-    let sock = slot.sock?;
-    let room = frame.rx.get_mut(filled.len..).unwrap_or_default();
-    let reads = slot.ready.is_read() && slot.wants_read(limits) && !room.is_empty();
-    if reads {
-        let size = room.len();
-        match net.recv(sock, room) {
-            Ok(0) => slot.flags.set(Flags::EOF),
-            Ok(n) => {
-                filled.len += n;
-                slot.received += n as u64;
-                stats.received += n as u64;
-                // A short read has emptied the socket, unless its end was announced as well.
-                if n < size && !slot.ready.is_hup() {
-                    slot.ready = slot.ready & !Ready::READ;
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                slot.ready = slot.ready & !Ready::READ;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                core.abort(index, Reason::Io(e.kind()));
-                return None;
-            }
-        }
-    }
-    filled.eof = slot.flags.has(Flags::EOF);
-    (kicked.1 || reads || filled.len > 0).then_some(filled)
-}
-
-/// Moves the tail into the buffer. Gives its length, and whether the slot is to be served even if
-/// nothing is read.
-fn unstash(core: &mut Core, frame: &mut Frame, index: u32) -> Option<(usize, bool)> {
-    let Core { slots, pool, stashed, limits, .. } = core;
-    let slot = slots.get_mut(index)?;
-    let kicked = slot.flags.has(Flags::KICK)
-        || slot.flags.has(Flags::WANT) && slot.out.len() <= limits.io.queue_low;
+    stats.sent += slot.flush(net, pool, *now, limits);
+    let kicked = slot.flags.has(Flags::KICK) || slot.wants_writable(limits);
     let reads = slot.ready.is_read() && slot.wants_read(limits);
     slot.flags.clear(Flags::KICK);
-    if !kicked && !reads {
+    if !kicked && !reads || slot.flags.has(Flags::FAILED) {
         return None;
     }
-    let mut len = 0;
-    if let Some(extra) = &mut slot.extra
-        && !extra.tail.is_empty()
-    {
-        len = extra.tail.len();
-        if frame.rx.len() < len {
-            frame.rx.resize(len + limits.io.receive, 0);
-        }
-        if let Some(front) = frame.rx.get_mut(..len) {
-            front.copy_from_slice(&extra.tail);
-        }
-        *stashed -= len;
-        pool.put(core::mem::take(&mut extra.tail));
-        core.drop_empty_extra(index);
+    let len = if slot.extra.is_some() { unstash(core, frame, index) } else { 0 };
+    let mut filled = Filled { len, eof: false, kicked };
+    let Core { slots, stats, running, .. } = core;
+    let slot = slots.get_mut(index)?;
+    if reads && let Err(e) = read(slot, net, frame, &mut filled, stats) {
+        core.abort(index, Reason::Io(e));
+        return None;
     }
-    Some((len, kicked))
+    filled.eof = slot.flags.has(Flags::EOF);
+    slot.flags.set(Flags::RUNNING);
+    slot.flags.set(Flags::PUMPED);
+    let id = ConnId { index, generation: slot.generation };
+    running.push(index);
+    Some((filled, Lent { id, app: core::mem::take(&mut slot.app) }))
+}
+
+/// Reads once, behind what is in the buffer already.
+fn read(
+    slot: &mut Slot,
+    net: &dyn Net,
+    frame: &mut Frame,
+    filled: &mut Filled,
+    stats: &mut Stats,
+) -> Result<(), io::ErrorKind> {
+    let room = frame.rx.get_mut(filled.len..).unwrap_or_default();
+    let (Some(sock), false) = (slot.sock, room.is_empty()) else { return Ok(()) };
+    let size = room.len();
+    match net.recv(sock, room) {
+        Ok(0) => slot.flags.set(Flags::EOF),
+        Ok(n) => {
+            filled.len += n;
+            slot.received += n as u64;
+            stats.received += n as u64;
+            // A short read has emptied the socket, unless its end was announced as well.
+            if n < size && !slot.ready.is_hup() {
+                slot.ready = slot.ready & !Ready::READ;
+            }
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            slot.ready = slot.ready & !Ready::READ;
+        }
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+        Err(e) => return Err(e.kind()),
+    }
+    Ok(())
+}
+
+/// Moves the tail into the buffer; gives its length.
+fn unstash(core: &mut Core, frame: &mut Frame, index: u32) -> usize {
+    let Core { slots, pool, stashed, limits, .. } = core;
+    let Some(extra) = slots.get_mut(index).and_then(|slot| slot.extra.as_mut()) else { return 0 };
+    let len = extra.tail.len();
+    if len == 0 {
+        return 0;
+    }
+    if frame.rx.len() < len {
+        frame.rx.resize(len + limits.io.receive, 0);
+    }
+    if let Some(front) = frame.rx.get_mut(..len) {
+        front.copy_from_slice(&extra.tail);
+    }
+    *stashed -= len;
+    pool.put(core::mem::take(&mut extra.tail));
+    core.drop_empty_extra(index);
+    len
 }
 
 /// Keeps what the protocol did not consume, within the budget of all connections together.
@@ -339,10 +364,7 @@ fn linger(h: &Handle, core: &mut Core, frame: &mut Frame, index: u32) {
         slot.state = State::Dead;
         core.let_go(index);
     }
-    let Core { slots, limits, .. } = core;
-    if slots.get(index).is_some_and(|slot| slot.has_work(limits)) {
-        core.queue(index);
-    }
+    core.queue_if_work(index);
     h.sync(core, index);
 }
 
@@ -353,11 +375,7 @@ fn tell_closed(h: &Handle, lent: Lent, why: Reason) {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(app)));
     let mut core = h.core();
     core.stats.panics += u64::from(told.is_err()) + u64::from(dropped.is_err());
-    core.running.retain(|&i| i != id.index);
-    if let Some(slot) = core.slots.get_mut(id.index) {
-        slot.flags.clear(Flags::RUNNING);
-    }
-    core.unpark();
+    core.not_running(id.index);
 }
 
 /// Ends a dead connection: its handler hears why, then its slot is free.
@@ -369,23 +387,24 @@ pub(crate) fn bury(h: &Handle, index: u32) {
         let Some(lent) = begin(&mut core, index) else { return };
         (lent, why)
     };
-    #[cfg(feature = "h1")]
     pump::close_late(h, lent.id, why);
     tell_closed(h, lent, why);
     h.core().free(index);
 }
 
 impl Core {
-    /// After a callback that no input caused: it may have resumed its input or completed its
-    /// answer, and what waits behind that is not announced by anything.
-    fn kick_if_moved(&mut self, index: u32, app: &App) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        if slot.flags.has(Flags::PAUSED) {
-            return;
+    /// Notes that a handler has returned: what waited for that can go on.
+    #[inline]
+    fn not_running(&mut self, index: u32) {
+        // Handlers return in the reverse order of their calls.
+        if self.running.pop() != Some(index) {
+            self.running.retain(|&i| i != index);
         }
-        if slot.tail() > 0 || app.is_streaming() && !slot.stack.awaits_answer() {
-            slot.flags.set(Flags::KICK);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.flags.clear(Flags::RUNNING);
+            slot.flags.clear(Flags::PUMPED);
         }
+        self.unpark();
     }
 
     /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
@@ -405,6 +424,7 @@ impl Core {
     pub(crate) fn deadline_due(&mut self, index: u32, net: &dyn Net) {
         let now = self.now;
         let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.alarm = Micros::ZERO;
         if slot.flags.has(Flags::RUNNING) {
             // The handler's return looks at the deadline again.
             return;
@@ -438,10 +458,7 @@ impl Core {
         }
         self.flush(index, net);
         self.arm_deadline(index);
-        let Self { slots, limits, .. } = self;
-        if slots.get(index).is_some_and(|slot| slot.has_work(limits)) {
-            self.queue(index);
-        }
+        self.queue_if_work(index);
     }
 }
 

@@ -58,9 +58,9 @@ pub struct Stats {
     pub panics: u64,
     /// Times that accepting paused, at the connection limit or because the system had no more.
     pub accept_pauses: u64,
-    /// How late timers fired.
+    /// How late users' timers fired.
     pub late: Log2,
-    /// How long turns took. Only turns long enough that the clock was looked at are counted.
+    /// How long turns took, while [`measure_turns`](crate::Handle::measure_turns) is on.
     pub turn: Log2,
 }
 

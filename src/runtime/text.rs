@@ -3,7 +3,6 @@
 use std::io::Write;
 
 /// Writes "404 Not Found" and a line end into `buf`.
-#[cfg(feature = "h1")]
 pub(crate) fn error_line(buf: &mut [u8; 64], status: u16) -> &[u8] {
     let mut rest = buf.as_mut_slice();
     // It fails only when a reason does not fit, and is cut then.

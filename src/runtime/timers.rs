@@ -156,6 +156,13 @@ impl Handle {
         if let Some(conn) = conn {
             core.link_timer(index, conn.index);
         }
+        if core.life == Life::Dead {
+            // It would never run, and its closure never be dropped.
+            let kind = core.end_timer(index);
+            drop(core);
+            drop(kind);
+            return TimerId(handle);
+        }
         core.sched.arm(handle, due(now, delay), Slack::Precise, now);
         self.reprogram(&mut core);
         TimerId(handle)
@@ -185,16 +192,19 @@ impl Handle {
     fn next_job(&self) -> Option<Job> {
         let mut core = self.core();
         let now = core.now;
+        core.sched.bound().filter(|&at| at <= now)?;
         let at = core.sched.next().filter(|&at| at <= now)?;
         let handle = core.sched.pop(now)?;
-        core.stats.late.add(now - at);
         Some(match core.sched.get(handle).copied() {
             None => Job::Done,
             Some(What::Deadline(index)) => {
                 core.deadline_due(index, &*self.0.net);
                 Job::Done
             }
-            Some(What::Timer(index)) => core.take_due(index, handle, at),
+            Some(What::Timer(index)) => {
+                core.stats.late.add(now - at);
+                core.take_due(index, handle, at)
+            }
         })
     }
 
@@ -308,11 +318,9 @@ impl Core {
     pub(crate) fn take_closures(&mut self) -> Vec<Box<dyn core::any::Any>> {
         let mut out: Vec<Box<dyn core::any::Any>> = Vec::new();
         for index in 0..self.timers.end() {
-            match self.timers.get(index).map(|t| &t.kind) {
-                Some(Kind::Once(_) | Kind::Every { .. }) => {
-                    out.push(Box::new(self.end_timer(index)));
-                }
-                _ => {}
+            let kind = self.timers.get(index).map(|timer| &timer.kind);
+            if matches!(kind, Some(Kind::Once(_) | Kind::Every { .. })) {
+                out.push(Box::new(self.end_timer(index)));
             }
         }
         out
@@ -351,11 +359,9 @@ impl App {
     fn timer(&mut self, h: &Handle, id: ConnId, tag: u64) {
         match self {
             Self::Raw(handler) => handler.timer(&mut super::handler::raw::Cx::new(h, id), tag),
-            #[cfg(feature = "h1")]
             Self::Http { stream: Some(handler), .. } => {
                 handler.timer(&mut super::handler::http::Cx::current(h, id), tag);
             }
-            #[cfg(feature = "h1")]
             Self::Http { .. } => {}
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => {

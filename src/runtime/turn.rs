@@ -52,19 +52,19 @@ impl Handle {
             return Ok(Turn { again: false, deadline: None, at_limit: true });
         };
         let busy = this.work(&mut frame, budget, now);
-        let turn = this.leave(frame, full, found || busy);
+        let turn = this.leave(frame, full, found || busy, now);
         Ok(turn)
     }
 
     /// Tells what a host must know before it blocks: whether work waits that no descriptor
     /// announces, and when the next timer is due. A few loads.
     pub fn pending(&self) -> Pending {
-        let mut core = self.core();
+        let core = self.core();
         if core.life != Life::On || core.depth >= MAX_DEPTH {
             return Pending::default();
         }
         let work = core.has_work() || self.0.wake.flag.load(core::sync::atomic::Ordering::Relaxed);
-        Pending { work, deadline: core.sched.next() }
+        Pending { work, deadline: core.sched.bound() }
     }
 
     /// Runs `f`, which runs the host's loop, from inside a callback: a modal dialog. Everybody but
@@ -83,6 +83,12 @@ impl Handle {
         let result = f();
         self.core().mark_modal(depth, false);
         result
+    }
+
+    /// Sets whether turns are timed for [`Stats::turn`](crate::Stats::turn), at one more reading of
+    /// the clock each. Off unless somebody looks.
+    pub fn measure_turns(&self, on: bool) {
+        self.core().measures = on;
     }
 
     /// Sets the bounds of [`dispatch`](Self::dispatch) and of the standalone loop.
@@ -107,14 +113,15 @@ impl Handle {
 
     fn report(&self, core: &mut Core, event: Event) {
         let index = event.token.index();
-        let limits = std::rc::Rc::clone(&core.limits);
-        let Some(slot) = core.slots.get_mut(index) else { return };
+        let Core { slots, limits, runq, .. } = core;
+        let Some(slot) = slots.get_mut(index) else { return };
         if slot.generation != event.token.generation() {
             return;
         }
         slot.ready |= event.ready;
-        if slot.has_work(&limits) {
-            core.queue(index);
+        if slot.has_work(limits) && !slot.flags.has(Flags::QUEUED) {
+            slot.flags.set(Flags::QUEUED);
+            runq.push_back(index);
         }
         if core.trigger != lodger_backend::Trigger::Edge {
             self.disarm_unwanted(core, index, event.ready);
@@ -167,21 +174,24 @@ impl Handle {
         let now = self.0.driver.borrow().now();
         let mut core = self.core();
         core.now = core.now.max(now);
-        core.stats.turn.add(now - start);
         now - start >= slice
     }
 
-    fn leave(&self, frame: Frame, full: bool, busy: bool) -> Turn {
+    fn leave(&self, frame: Frame, full: bool, busy: bool, start: Micros) -> Turn {
         let (bury, deadline, again) = {
             let mut core = self.core();
             core.stats.wakes += u64::from(busy);
+            if core.measures {
+                let now = self.0.driver.borrow().now();
+                core.stats.turn.add(now - start);
+            }
             core.frames.push(frame);
             let depth = core.depth;
             core.mark_modal(depth, false);
             core.depth -= 1;
             let below = core.depth;
             self.settle_core(&mut core);
-            let next = core.sched.next();
+            let next = core.sched.bound();
             let again = full || !core.runq.is_empty() || next.is_some_and(|at| at <= core.now);
             let done = core.leaving && core.connections == 0;
             if done && core.life == Life::On {
@@ -235,16 +245,13 @@ impl Handle {
     fn flush_one(&self, core: &mut Core, index: u32) {
         core.flush(index, &*self.0.net);
         core.arm_deadline(index);
-        let limits = std::rc::Rc::clone(&core.limits);
-        if core.slots.get(index).is_some_and(|slot| slot.has_work(&limits)) {
-            core.queue(index);
-        }
+        core.queue_if_work(index);
         self.sync(core, index);
     }
 
     /// Tells the driver the earliest deadline.
     pub(crate) fn reprogram(&self, core: &mut Core) {
-        let next = core.sched.next();
+        let next = core.sched.bound();
         self.0.driver.borrow_mut().set_deadline(next);
     }
 

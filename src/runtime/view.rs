@@ -42,7 +42,7 @@ impl Handle {
             .filter_map(|index| {
                 let slot = core.slots.get(index)?;
                 let shown = !matches!(slot.state, State::Free | State::Dead)
-                    && !slot.flags.has(Flags::LISTENER);
+                    && !slot.flags.has(Flags::NO_PEER);
                 shown.then(|| ConnInfo {
                     id: ConnId { index, generation: slot.generation },
                     protocol: slot.stack.name(),

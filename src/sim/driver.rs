@@ -82,9 +82,11 @@ impl Backend for SimDriver {
         let sock = memory(source)?;
         let mut s = self.state.borrow_mut();
         if !s.sockets.contains_key(&sock) {
+            s.misuse.push("a socket that is not open was watched");
             return Err(io::ErrorKind::NotFound.into());
         }
         if !s.queue(self.id).is_some_and(|queue| queue.watch(sock, token, want)) {
+            s.misuse.push("a socket was watched twice");
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         s.note("watch", sock, want.bits().into());
@@ -95,7 +97,11 @@ impl Backend for SimDriver {
     fn rearm(&mut self, source: Source, token: Token, want: Interest) -> io::Result<()> {
         let sock = memory(source)?;
         let mut s = self.state.borrow_mut();
+        if self.trigger == Trigger::Edge {
+            s.misuse.push("rearm was called on an edge-triggered backend");
+        }
         if !s.queue(self.id).is_some_and(|queue| queue.rearm(sock, token, want)) {
+            s.misuse.push("a socket was rearmed that is not watched");
             return Err(io::ErrorKind::NotFound.into());
         }
         s.note("rearm", sock, want.bits().into());
@@ -103,11 +109,13 @@ impl Backend for SimDriver {
         Ok(())
     }
 
-    fn release(&mut self, _token: Token, sock: Sock, net: &Rc<dyn Net>) {
+    fn release(&mut self, token: Token, sock: Sock, net: &Rc<dyn Net>) {
         let late = {
             let mut s = self.state.borrow_mut();
-            if let Some(queue) = s.queue(self.id) {
-                queue.forget(sock.bits());
+            match s.queue(self.id).and_then(|queue| queue.forget(sock.bits())) {
+                Some(watched) if watched == token => {}
+                Some(_) => s.misuse.push("a socket was released under another's token"),
+                None => s.misuse.push("a socket was released that is not watched"),
             }
             s.note("release", sock.bits(), 0);
             s.set_watcher(sock.bits(), None);

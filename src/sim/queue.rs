@@ -102,13 +102,13 @@ impl Queue {
         }
     }
 
-    /// Forgets a socket.
-    pub(super) fn forget(&mut self, sock: u64) {
-        if let Some(watch) = self.watches.remove(&sock)
-            && watch.changed
-        {
+    /// Forgets a socket, and gives the token it was watched under.
+    pub(super) fn forget(&mut self, sock: u64) -> Option<Token> {
+        let watch = self.watches.remove(&sock)?;
+        if watch.changed {
             self.edges.retain(|edge| *edge != sock);
         }
+        Some(watch.token)
     }
 
     /// Puts the list of edges in another order; `false` if there is no other.
@@ -178,10 +178,14 @@ impl Queue {
 
     /// Tells whether a poll would report anything.
     pub(super) fn is_ready(&self, readiness: impl Fn(u64) -> Readiness) -> bool {
-        self.watches.iter().any(|(sock, watch)| {
-            (self.trigger != Trigger::Edge || watch.changed)
-                && watch.report(readiness(*sock)).is_some()
-        })
+        let reports = |sock: &u64, watch: &Watch| watch.report(readiness(*sock)).is_some();
+        match self.trigger {
+            Trigger::Edge => {
+                let watch = |sock: &u64| self.watches.get(sock).is_some_and(|w| reports(sock, w));
+                self.edges.iter().any(watch)
+            }
+            Trigger::Level | Trigger::Oneshot => self.watches.iter().any(|(s, w)| reports(s, w)),
+        }
     }
 
     /// Reports the `n`th watched socket in all directions asked for, ready or not.

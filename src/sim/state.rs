@@ -64,6 +64,8 @@ pub(super) struct State {
     /// What a guest sees as randomness; faults do not move it.
     pub(super) entropy: Rng,
     pub(super) trace: Trace,
+    /// What guests did against the contract.
+    pub(super) misuse: Vec<&'static str>,
     pub(super) sockets: BTreeMap<u64, Socket>,
     /// By driver; `None` once it is dropped.
     pub(super) queues: Vec<Option<Queue>>,
@@ -84,6 +86,7 @@ impl State {
             rng: Rng::new(seed),
             entropy: Rng::new(!seed),
             trace: Trace::default(),
+            misuse: Vec::new(),
             sockets: BTreeMap::new(),
             queues: Vec::new(),
             accept_failures: VecDeque::new(),
@@ -220,8 +223,8 @@ impl State {
     /// Closes a socket: politely if everything was read, by a reset if not.
     pub(super) fn close(&mut self, id: u64) {
         let Some(socket) = self.sockets.remove(&id) else { return };
-        if let Some(queue) = socket.watcher.and_then(|q| self.queue(q)) {
-            queue.forget(id);
+        if socket.watcher.and_then(|q| self.queue(q)?.forget(id)).is_some() {
+            self.misuse.push("a watched socket was closed instead of released");
         }
         self.note("close", id, 0);
         match socket.kind {

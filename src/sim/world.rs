@@ -158,6 +158,12 @@ impl World {
         self.0.borrow_mut().trace.take_lines()
     }
 
+    /// Gives what guests did against the contract of `lodger_backend`, in order. A test that has
+    /// ended well finds nothing here.
+    pub fn misuse(&self) -> Vec<&'static str> {
+        self.0.borrow().misuse.clone()
+    }
+
     /// Gives how many of each fault were injected.
     pub fn injected(&self) -> Injected {
         self.0.borrow().injected

@@ -62,13 +62,31 @@ impl Heap {
         self.nodes.pages.len() * PAGE
     }
 
-    /// Gives the entry that fires first. A head that was extended meanwhile is put in its place
-    /// before, so what is given is exact.
+    /// Gives a time before which nothing fires: exact, or earlier if the head was extended.
+    #[inline]
+    pub(super) fn bound(&self) -> Option<Micros> {
+        self.nodes.get(0).map(|head| head.at)
+    }
+
+    /// Gives when the first entry fires. A head that was moved to a later time meanwhile is put in
+    /// its place before, so what is given is exact. One that was armed again for the same time
+    /// stays: timeouts with slack are, with every message, and cost nothing here.
+    pub(super) fn next<T: Copy>(&mut self, slots: &mut Slots<T>) -> Option<Micros> {
+        loop {
+            let head = self.nodes.get(0)?;
+            let now = current(head, slots)?;
+            if now.at == head.at {
+                return Some(head.at);
+            }
+            self.sift_down(0, now, slots);
+        }
+    }
+
+    /// Gives the entry that fires first, among equal times the one that was armed first.
     pub(super) fn first<T: Copy>(&mut self, slots: &mut Slots<T>) -> Option<Node> {
         loop {
             let head = self.nodes.get(0)?;
-            let slot = slots.raw(head.index)?;
-            let now = Node { at: slot.at(), order: slot.order(), index: head.index };
+            let now = current(head, slots)?;
             if now.key() == head.key() {
                 return Some(head);
             }
@@ -147,6 +165,13 @@ impl Heap {
             slot.set_pos(pos as u32);
         }
     }
+}
+
+/// Gives the key that the entry of `node` has by now.
+#[inline]
+fn current<T: Copy>(node: Node, slots: &Slots<T>) -> Option<Node> {
+    let slot = slots.raw(node.index)?;
+    Some(Node { at: slot.at(), order: slot.order(), index: node.index })
 }
 
 /// The nodes, level by level, in pages that never move: a vector that doubles would stop the

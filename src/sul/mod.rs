@@ -209,16 +209,32 @@ impl<T: Copy> Sched<T> {
     /// one entry, unless it is cancelled or moved before.
     #[expect(clippy::should_implement_trait, reason = "asks and takes nothing: no iterator")]
     pub fn next(&mut self) -> Option<Micros> {
-        self.first().map(|node| node.at)
+        let sleeps = self.sleeps.next(&mut self.slots);
+        let wakes = self.wakes.next(&mut self.slots);
+        sleeps.into_iter().chain(wakes).min()
+    }
+
+    /// Gives a time before which nothing fires, without looking further: no later than
+    /// [`next`](Self::next), and earlier only where the first entry was extended. A loop that
+    /// programs its alarm by it may wake once for nothing, and pays nothing for moved deadlines.
+    pub fn bound(&self) -> Option<Micros> {
+        match (self.sleeps.at(0), self.wakes.at(0)) {
+            (Some(s), Some(w)) => Some(s.min(w)),
+            (s, w) => s.or(w),
+        }
     }
 
     /// Gives when the next entry of those that wake a suspended machine fires.
     pub fn next_if_suspended(&mut self) -> Option<Micros> {
-        self.wakes.first(&mut self.slots).map(|node| node.at)
+        self.wakes.next(&mut self.slots)
     }
 
     /// Takes the first entry that is due at `now`, and disarms it. `None` once nothing is.
     pub fn pop(&mut self, now: Micros) -> Option<Handle> {
+        let due = |heap: &Heap| heap.bound().is_some_and(|at| at <= now);
+        if !due(&self.sleeps) && !due(&self.wakes) {
+            return None;
+        }
         let node = self.first().filter(|node| node.at <= now)?;
         let h = self.slots.handle(node.index)?;
         self.cancel(h);

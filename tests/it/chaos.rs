@@ -608,7 +608,8 @@ fn calm(chaos: &Rc<Chaos>, peers: &mut [Peer]) {
     chaos.wild.set(false);
     chaos.world.set_faults(Faults::none());
     chaos.rt.attach();
-    for round in 0..40 {
+    // Long enough for those that lingered, and for those that waited for their places.
+    for round in 0..80 {
         for id in chaos.conns.borrow().iter() {
             let _ = chaos.rt.pause(*id, false);
         }

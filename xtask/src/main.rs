@@ -1,1 +1,70 @@
-fn main() {}
+//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `conformance`, `fuzz`.
+//!
+//! Depends on std alone. What a command needs beyond cargo is installed where that is allowed, and
+//! otherwise the command says what it skips and why.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
+
+mod conformance;
+mod count;
+mod fuzz;
+mod install;
+mod load;
+mod proc;
+mod program;
+mod server;
+mod sh;
+mod steps;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use load::Kind;
+
+/// What a command returns; errors are for people.
+type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test                      everything; ends with `N passed, N failed, N skipped`
+  tidy                      imports, file sizes, headings, forbidden words
+  program                   the release program from outside: curl, `ws`, bad input, Chromium
+  count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
+  profile ws|plaintext      instructions an operation, by function
+  conformance autobahn [quick|full|deflate|IDS]
+                            the WebSocket suite against the release program
+  fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
+
+LODGER_PROGRAM=PATH tests and counts that program instead of the release build;
+LODGER_AUTOBAHN=PATH names the suite's script if it is not ../shared/conformance/autobahn.sh.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => test::run(),
+        ["tidy"] => tidy::run(),
+        ["program"] => program::run(),
+        ["count", flags @ ..] => match count::Plan::parse(flags) {
+            Some(plan) => count::run(plan),
+            None => usage(),
+        },
+        ["profile", "ws"] => count::profile(Kind::WsEcho),
+        ["profile", "plaintext"] => count::profile(Kind::Plaintext),
+        ["conformance", "autobahn"] => conformance::run("quick"),
+        ["conformance", "autobahn", set] => conformance::run(set),
+        ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {
+            Some(plan) => fuzz::run(&plan),
+            None => usage(),
+        },
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}

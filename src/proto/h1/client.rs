@@ -4,7 +4,7 @@
 //! In: bytes. Out: a [`ResponseHead`] (interim ones too), the body in parts, its end.
 
 use super::body::{BodyReader, Framed, Piece};
-use super::chars::is_target_byte;
+use super::chars::target_run;
 use super::fields::{Fields, Progress};
 use super::head::{self, StatusLine};
 use super::write::{Announce, BodyWriter, Length, put_announce};
@@ -44,10 +44,10 @@ pub fn put_request(tx: &mut Tx<'_>, head: &RequestHead<'_>) -> Result<BodyWriter
     if !head::is_method(head.method) {
         return Err(Error::misuse("a method is a token of at most 32 bytes"));
     }
-    if head.target.is_empty() || !head.target.bytes().all(is_target_byte) {
+    if head.target.is_empty() || target_run(head.target.as_bytes()) != head.target.len() {
         return Err(Error::misuse("a target is URI characters, percent-encoded"));
     }
-    if head::host(head.host.as_bytes()).is_err() {
+    if head::check_host(head.host.as_bytes()).is_err() {
         return Err(Error::misuse("a host is a name or address, and a port"));
     }
     let anticipated = matches!(head.method, "POST" | "PUT" | "PATCH");

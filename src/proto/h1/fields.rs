@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::chars::{find_control, is_token_byte, trim};
+use super::chars::{find_control, is_blank, token_run};
 use super::{Fault, bad};
 use crate::io::{FieldSpan, Span};
 
@@ -41,34 +41,42 @@ impl Known {
     /// Gives the known name that `name` is, in any case.
     pub(super) fn of(name: &[u8]) -> Option<Self> {
         // The length leaves two candidates at most.
-        let candidates: &[(&str, Self)] = match name.len() {
-            2 => &[("te", Self::Te)],
-            4 => &[("host", Self::Host), ("date", Self::Date)],
-            6 => &[("expect", Self::Expect), ("origin", Self::Origin)],
-            7 => &[("upgrade", Self::Upgrade), ("trailer", Self::Trailer)],
-            10 => &[("connection", Self::Connection), ("keep-alive", Self::KeepAlive)],
-            12 => &[("content-type", Self::ContentType)],
-            13 => &[("authorization", Self::Authorization), ("content-range", Self::ContentRange)],
-            14 => &[("content-length", Self::ContentLength)],
-            16 => &[("content-encoding", Self::ContentEncoding)],
-            17 => &[
-                ("transfer-encoding", Self::TransferEncoding),
-                ("sec-websocket-key", Self::SecWebSocketKey),
-            ],
-            21 => &[("sec-websocket-version", Self::SecWebSocketVersion)],
-            22 => &[("sec-websocket-protocol", Self::SecWebSocketProtocol)],
-            24 => &[("sec-websocket-extensions", Self::SecWebSocketExtensions)],
-            _ => &[],
+        let (one, other) = match name.len() {
+            2 => ((&b"te"[..], Self::Te), None),
+            4 => ((&b"host"[..], Self::Host), Some((&b"date"[..], Self::Date))),
+            6 => ((&b"expect"[..], Self::Expect), Some((&b"origin"[..], Self::Origin))),
+            7 => ((&b"upgrade"[..], Self::Upgrade), Some((&b"trailer"[..], Self::Trailer))),
+            10 => (
+                (&b"connection"[..], Self::Connection),
+                Some((&b"keep-alive"[..], Self::KeepAlive)),
+            ),
+            12 => ((&b"content-type"[..], Self::ContentType), None),
+            13 => (
+                (&b"authorization"[..], Self::Authorization),
+                Some((&b"content-range"[..], Self::ContentRange)),
+            ),
+            14 => ((&b"content-length"[..], Self::ContentLength), None),
+            16 => ((&b"content-encoding"[..], Self::ContentEncoding), None),
+            17 => (
+                (&b"transfer-encoding"[..], Self::TransferEncoding),
+                Some((&b"sec-websocket-key"[..], Self::SecWebSocketKey)),
+            ),
+            21 => ((&b"sec-websocket-version"[..], Self::SecWebSocketVersion), None),
+            22 => ((&b"sec-websocket-protocol"[..], Self::SecWebSocketProtocol), None),
+            24 => ((&b"sec-websocket-extensions"[..], Self::SecWebSocketExtensions), None),
+            _ => return None,
         };
-        let first = name.first()?.to_ascii_lowercase();
-        candidates
-            .iter()
-            .find(|(known, _)| {
-                known.as_bytes().first() == Some(&first)
-                    && known.as_bytes().eq_ignore_ascii_case(name)
-            })
-            .map(|&(_, id)| id)
+        if is_name(name, one.0) {
+            return Some(one.1);
+        }
+        other.filter(|other| is_name(name, other.0)).map(|other| other.1)
     }
+}
+
+/// Tells whether a token is `lower` in any case. Setting the bit that makes a letter small moves
+/// no other byte of a token onto a letter or a hyphen.
+fn is_name(token: &[u8], lower: &[u8]) -> bool {
+    token.len() == lower.len() && token.iter().zip(lower).all(|(a, b)| a | 0x20 == *b)
 }
 
 /// The fields of a head or a trailer section, in the order of arrival, as they arrived.
@@ -169,6 +177,7 @@ pub(super) enum Line {
 
 /// Looks for the end of the line that begins at `start`, from `scan` on. Its content may have
 /// `max` bytes, else `long` is the fault.
+#[inline(always)]
 pub(super) fn line(
     buf: &[u8],
     start: usize,
@@ -181,13 +190,19 @@ pub(super) fn line(
         return Err(long);
     }
     let Some(at) = found else { return Ok(Line::Open(buf.len())) };
+    if is_line_end(buf, at) {
+        return Ok(Line::Ends(at));
+    }
     match (buf.get(at), buf.get(at + 1)) {
-        (Some(b'\r'), Some(b'\n')) => Ok(Line::Ends(at)),
         (Some(b'\r'), None) => Ok(Line::Open(at)),
         (Some(b'\r'), _) => Err(bad("RFC 9112, 2.2: a bare CR")),
         (Some(b'\n'), _) => Err(bad("RFC 9112, 2.2: a bare LF")),
         _ => Err(bad("RFC 9110, 5.5: a control character")),
     }
+}
+
+fn is_line_end(buf: &[u8], at: usize) -> bool {
+    buf.get(at..at + 2) == Some(b"\r\n")
 }
 
 /// Reads field lines from where `progress` stands to the empty line, and gives the length of
@@ -202,8 +217,12 @@ pub(super) fn section(
     let mut start = progress.line as usize;
     let mut scan = progress.scan as usize;
     let mut count = usize::from(progress.count);
+    let total = room.total.min(SECTION_MAX);
     loop {
-        let max = room.line.min(room.total.saturating_sub(start + 2));
+        if is_line_end(buf, start) {
+            return Ok(Some(start + 2));
+        }
+        let max = room.line.min(total.saturating_sub(start + 2));
         let end = match line(buf, start, scan, max, LONG)? {
             Line::Ends(end) => end,
             Line::Open(scan) => {
@@ -211,9 +230,6 @@ pub(super) fn section(
                 return Ok(None);
             }
         };
-        if end == start {
-            return Ok(Some(end + 2));
-        }
         if count >= room.fields {
             return Err(LONG);
         }
@@ -227,8 +243,7 @@ pub(super) fn section(
 /// Splits one field line at its colon.
 fn field(buf: &[u8], start: usize, end: usize) -> Result<FieldSpan, Fault> {
     let text = buf.get(start..end).unwrap_or(&[]);
-    let colon = text.iter().position(|&b| !is_token_byte(b));
-    let (name, value) = match colon.and_then(|n| text.split_at_checked(n)) {
+    let (name, value) = match text.split_at_checked(token_run(text)) {
         Some((name, [b':', value @ ..])) if !name.is_empty() => (name, value),
         _ if matches!(text, [b' ' | b'\t', ..]) => {
             return Err(bad("RFC 9112, 5.2: a folded line"));
@@ -236,17 +251,33 @@ fn field(buf: &[u8], start: usize, end: usize) -> Result<FieldSpan, Fault> {
         _ => return Err(bad("RFC 9112, 5.1: a field name is a token, then a colon")),
     };
     let behind = start + name.len() + 1;
-    let trimmed = trim(value);
-    let blank = value.len() - value.trim_ascii_start().len();
+    let (blank, len) = inner(value);
     Ok(FieldSpan {
         name: span(start, name.len()),
-        value: span(behind + if trimmed.is_empty() { 0 } else { blank }, trimmed.len()),
+        value: span(behind + blank, len),
         known: Known::of(name).map_or(0, |k| k as u8),
     })
 }
 
+/// Gives where a value begins behind its colon, and its length, without the white space around
+/// it. Most have one space before and none behind.
+#[inline]
+fn inner(value: &[u8]) -> (usize, usize) {
+    match value {
+        [b' ', only] if !is_blank(*only) => (1, 1),
+        [b' ', first, .., last] if !is_blank(*first) && !is_blank(*last) => (1, value.len() - 1),
+        _ => {
+            let blank = value.iter().position(|&b| !is_blank(b)).unwrap_or(value.len());
+            let last = value.iter().rposition(|&b| !is_blank(b)).map_or(blank, |n| n + 1);
+            (blank, last - blank)
+        }
+    }
+}
+
+/// The longest section, so that places in it are numbers of 32 bits.
+const SECTION_MAX: usize = u32::MAX as usize;
+
+#[expect(clippy::cast_possible_truncation, reason = "sections end before SECTION_MAX")]
 fn span(start: usize, len: usize) -> Span {
-    // Sections are far shorter than 4 GiB; a span that is not lies outside and reads as empty.
-    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Span { start: small(start), len: small(len) }
+    Span { start: start as u32, len: len as u32 }
 }

@@ -6,10 +6,10 @@
 use core::net::Ipv6Addr;
 
 use super::body::{Body, Framed, Framing};
-use super::chars::{is_host_byte, is_target_byte, is_token, is_token_byte, list, trim};
+use super::chars::{host_run, is_token, list, path_run, target_run, token_run, trim};
 use super::fields::{Fields, Known, Line, Progress, Room, line, section};
 use super::{Fault, Version, bad};
-use crate::io::{FieldSpan, Scratch};
+use crate::io::{FieldSpan, Scratch, Span};
 use crate::limits::H1Limits;
 
 /// The longest method that is read, in bytes.
@@ -57,6 +57,8 @@ pub(super) struct Asks {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLine {
     method: usize,
+    /// Behind the path of an origin-form target.
+    path: usize,
     target: usize,
     version: Version,
 }
@@ -113,17 +115,20 @@ fn after_first(end: usize) -> Progress {
 
 /// Reads a request line: RFC 9112, section 3. One space each, nothing repaired.
 pub(super) fn request_line(text: &[u8]) -> Result<RequestLine, Fault> {
-    let method = text.iter().position(|&b| !is_token_byte(b)).unwrap_or(text.len());
+    let method = token_run(text);
     if method == 0 || method > METHOD_MAX || text.get(method) != Some(&b' ') {
         return Err(bad("RFC 9112, 3.1: a method is a token, then one space"));
     }
     let rest = text.get(method + 1..).unwrap_or(&[]);
-    let len = rest.iter().position(|&b| !is_target_byte(b)).unwrap_or(rest.len());
+    let path = path_run(rest);
+    let query = rest.get(path..).unwrap_or(&[]);
+    let len = path + target_run(query);
     if len == 0 || rest.get(len) != Some(&b' ') {
         return Err(bad("RFC 9112, 3.2: a target is URI characters, then one space"));
     }
     let version = version(rest.get(len + 1..).unwrap_or(&[]))?;
-    Ok(RequestLine { method, target: method + 1 + len, version })
+    let start = method + 1;
+    Ok(RequestLine { method, path: start + path, target: start + len, version })
 }
 
 /// Reads a status line: RFC 9112, section 4. The space before an empty reason may be missing.
@@ -159,19 +164,23 @@ pub(super) fn request<'a>(
     line: RequestLine,
     spans: &'a [FieldSpan],
 ) -> Result<(Request<'a>, Asks), Fault> {
-    // Both are ASCII by their grammars, so no input fails here.
-    let text = head.get(..line.target).and_then(|text| core::str::from_utf8(text).ok());
-    let (method, rest) = text.and_then(|t| t.split_at_checked(line.method)).unwrap_or(("", ""));
-    let target = rest.get(1..).unwrap_or("");
-    let form = target_form(method, target)?;
-
     let mut facts = Facts::default();
     for span in spans.iter().filter(|span| span.known != 0) {
-        facts.note(span.known, span.value.of(head))?;
+        facts.note(span, head)?;
     }
+    let (text, host) = texts(head, line.target, facts.host);
+    let host = facts.host.map(|_| host);
+    let (method, rest) = text.split_at_checked(line.method).unwrap_or(("", ""));
+    let target = rest.get(1..).unwrap_or("");
+    let form = if target.starts_with('/') && method != "CONNECT" {
+        origin_form(target, line.path.saturating_sub(line.method + 1))
+    } else {
+        target_form(method, target)?
+    };
+
     let http11 = line.version == Version::Http11;
     let body = facts.framing.request(line.version)?;
-    let host = agree(form.authority, facts.host, http11)?;
+    let host = agree(form.authority, host, http11)?;
     let asks = Asks {
         close: facts.close || !http11,
         expect: http11 && expectation(facts.expect)? && body != Body::None,
@@ -184,10 +193,28 @@ pub(super) fn request<'a>(
     Ok((Request { method, target, path, query, host, version, fields, body, upgrade }, asks))
 }
 
+/// Gives method and target, and the host, as text. Both are ASCII by their grammars. They mostly
+/// lie close together and are checked in one go then, since each check has a cost of its own.
+fn texts(head: &[u8], line: usize, host: Option<Span>) -> (&str, &str) {
+    const NEAR: usize = 64;
+    let host = host.unwrap_or_default();
+    let (start, end) = (host.start as usize, host.start as usize + host.len as usize);
+    if end <= line + NEAR {
+        let near = head.get(..end.max(line)).and_then(|near| core::str::from_utf8(near).ok());
+        if let Some((line, host)) = near.and_then(|n| Some((n.get(..line)?, n.get(start..end)?))) {
+            return (line, host);
+        }
+    }
+    let text = |from: usize, to: usize| {
+        head.get(from..to).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
+    };
+    (text(0, line), text(start, end))
+}
+
 /// What the known fields of a head say.
 #[derive(Default)]
 struct Facts<'a> {
-    host: Option<&'a str>,
+    host: Option<Span>,
     framing: Framing<'a>,
     expect: Option<&'a [u8]>,
     close: bool,
@@ -196,12 +223,14 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn note(&mut self, known: u8, value: &'a [u8]) -> Result<(), Fault> {
+    fn note(&mut self, span: &FieldSpan, head: &'a [u8]) -> Result<(), Fault> {
+        let (known, value) = (span.known, span.value.of(head));
         if known == Known::Host as u8 {
             if self.host.is_some() {
                 return Err(bad("RFC 9112, 3.2: one Host"));
             }
-            self.host = Some(host(value)?);
+            check_host(value)?;
+            self.host = Some(span.value);
         } else if known == Known::ContentLength as u8 {
             self.framing.content_length(value)?;
         } else if known == Known::TransferEncoding as u8 {
@@ -241,18 +270,20 @@ struct Target<'a> {
     query: Option<&'a str>,
 }
 
-/// Tells the four forms of a target apart: RFC 9112, section 3.2.
+/// Nearly every target: a path, and perhaps a query behind it.
+fn origin_form(target: &str, path: usize) -> Target<'_> {
+    let (path, query) = target.split_at_checked(path).unwrap_or((target, ""));
+    Target { authority: None, path, query: query.strip_prefix('?') }
+}
+
+/// Tells the other three forms of a target apart: RFC 9112, section 3.2.
 fn target_form<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Fault> {
     if method == "CONNECT" {
         let port = target.rsplit_once(':').map_or("", |(_, port)| port);
-        if host(target.as_bytes()).is_err() || port.is_empty() {
+        if check_host(target.as_bytes()).is_err() || port.is_empty() {
             return Err(bad("RFC 9112, 3.2.3: CONNECT takes a host and a port"));
         }
         return Ok(Target { authority: Some(target), path: "", query: None });
-    }
-    if target.starts_with('/') {
-        let (path, query) = split_query(target);
-        return Ok(Target { authority: None, path, query });
     }
     if target == "*" && method == "OPTIONS" {
         return Ok(Target { authority: None, path: target, query: None });
@@ -268,6 +299,7 @@ fn absolute_form<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Fault>
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at_checked(end).ok_or(FORM)?;
+    check_host(authority.as_bytes())?;
     let (path, query) = split_query(rest);
     let path = match path {
         // RFC 9112, 3.2.4: this is how a proxy is told `OPTIONS *`.
@@ -275,7 +307,7 @@ fn absolute_form<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Fault>
         "" => "/",
         path => path,
     };
-    Ok(Target { authority: Some(host(authority.as_bytes())?), path, query })
+    Ok(Target { authority: Some(authority), path, query })
 }
 
 fn split_query(target: &str) -> (&str, Option<&str>) {
@@ -303,9 +335,9 @@ fn agree<'a>(
     }
 }
 
-/// Reads `uri-host [":" port]`: RFC 9110, section 7.2. Not empty, since no http URI is without a
+/// Checks `uri-host [":" port]`: RFC 9110, section 7.2. Not empty, since no http URI is without a
 /// host.
-pub(super) fn host(value: &[u8]) -> Result<&str, Fault> {
+pub(super) fn check_host(value: &[u8]) -> Result<(), Fault> {
     const HOST: Fault = bad("RFC 9110, 7.2: a Host is a name or address, and a port");
     let len = match value {
         [b'[', inner @ ..] => {
@@ -316,14 +348,13 @@ pub(super) fn host(value: &[u8]) -> Result<&str, Fault> {
             }
             end + 2
         }
-        name => name.iter().position(|&b| !is_host_byte(b)).unwrap_or(name.len()),
+        name => host_run(name),
     };
     match value.get(len..) {
-        Some([]) if len > 0 => {}
-        Some([b':', port @ ..]) if len > 0 && is_port(port) => {}
-        _ => return Err(HOST),
+        Some([]) if len > 0 => Ok(()),
+        Some([b':', port @ ..]) if len > 0 && is_port(port) => Ok(()),
+        _ => Err(HOST),
     }
-    core::str::from_utf8(value).map_err(|_| HOST)
 }
 
 fn is_port(digits: &[u8]) -> bool {

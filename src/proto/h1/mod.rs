@@ -14,14 +14,22 @@
 
 mod body;
 mod chars;
+#[cfg(any(test, fuzzing))]
+mod check;
 mod chunk;
 mod client;
 mod fields;
 mod head;
 mod server;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use body::Body;
+#[cfg(any(test, fuzzing))]
+pub use check::fuzz_h1;
 pub use client::{RequestHead, ResponseEvent, ResponseHead, ResponseReader, put_request};
 pub use fields::{Fields, Known};
 pub use head::Request;

@@ -150,7 +150,10 @@ impl Server {
                 return Ok(None);
             }
         };
-        outcome.map_err(|fault| self.fail(fault, tx))
+        match outcome {
+            Ok(event) => Ok(event),
+            Err(fault) => Err(self.fail(fault, tx)),
+        }
     }
 
     /// Writes the head of the answer. The body follows by [`body`](Self::body), then
@@ -228,7 +231,7 @@ impl Server {
     }
 
     /// Writes an interim response, 100 or 102 to 199; `fields` is in wire form. HTTP/1.0 knows
-    /// none and is sent none.
+    /// none and is sent none. 100 also asks for the body.
     ///
     /// # Errors
     ///
@@ -242,6 +245,7 @@ impl Server {
         }
         if status == 100 {
             self.unset_expect();
+            self.flags |= WANTED;
         }
         if !self.has(HTTP10) {
             put_interim(tx, status, fields);
@@ -256,9 +260,7 @@ impl Server {
             self.unset_expect();
             put_interim(tx, 100, &[]);
         }
-        if self.reading == Reading::Body {
-            self.flags |= WANTED;
-        }
+        self.flags |= WANTED;
     }
 
     /// Sets how many bytes of the current body may still come, else 413.
@@ -300,6 +302,14 @@ impl Server {
     /// Begins the current wait anew: for a runtime that did not read for reasons of its own.
     pub fn restart_clock(&mut self) {
         self.flags |= REARM;
+    }
+
+    /// Begins the wait that the last answer opened, for a caller that asks for the deadline
+    /// without having polled since. Otherwise does nothing.
+    pub fn begin_wait(&mut self, now: Micros, limits: &Limits) {
+        if self.has(REARM) {
+            self.arm(now, &limits.h1);
+        }
     }
 
     /// Gives when [`on_deadline`](Self::on_deadline) is to be called; a time that has passed is

@@ -199,8 +199,7 @@ pub(super) fn put_announce(out: &mut Vec<u8>, announce: Announce) {
         Announce::Nothing => {}
         Announce::Length(n) => {
             out.extend_from_slice(b"Content-Length: ");
-            put_decimal(out, n);
-            out.extend_from_slice(b"\r\n");
+            put_decimal(out, n, *b"\r\n");
         }
         Announce::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
@@ -220,9 +219,9 @@ fn put_status_line(out: &mut Vec<u8>, status: u16) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         return;
     }
+    let digit = |n: u16| b'0' + (n % 10).to_le_bytes()[0];
     out.extend_from_slice(b"HTTP/1.1 ");
-    put_decimal(out, u64::from(status));
-    out.push(b' ');
+    out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
     out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(b"\r\n");
 }

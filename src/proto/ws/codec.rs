@@ -49,6 +49,7 @@ pub struct Ws {
     incoming: Option<Kind>,
     /// The message that is being sent in chunks.
     outgoing: Option<Kind>,
+    /// Invariant: at its start between messages, since a text that does not end well fails.
     text_in: Utf8,
     text_out: Utf8,
     flags: Flags,
@@ -247,6 +248,11 @@ impl Ws {
             self.since = cx.now;
         }
         Ok(())
+    }
+
+    /// Whether [`flush`](Self::flush) has something to do once the output has drained.
+    pub fn waits_for_drain(&self) -> bool {
+        self.flags.has(Flags::BLOCKED)
     }
 
     /// Answers the Ping that waited for the output to drain. To be called when it has.

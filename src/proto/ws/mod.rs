@@ -3,6 +3,33 @@
 //! [`Ws`] is a connection after its handshake: frames in, [`Event`]s out, answers in the
 //! [`Tx`](crate::io::Tx). [`handshake`] checks the request that asks for one, and the answer to
 //! it. Neither does input or output; `Upgrade` and `Connection` fields are HTTP/1's.
+//!
+//! An echo, from bytes to bytes:
+//!
+//! ```
+//! use std::rc::Rc;
+//!
+//! use lodger::io::{Out, Pool, Rx, Tx};
+//! use lodger::proto::Cx;
+//! use lodger::proto::ws::{Config, Event, Message, Role, Ws};
+//! use lodger::{Limits, Micros};
+//!
+//! let mut cx = Cx { now: Micros::ZERO, limits: &Limits::default(), random: &mut || 4 };
+//! let mut ws = Ws::new(Role::Server, Rc::new(Config::default()), cx.now);
+//! let (mut out, mut pool) = (Out::new(), Pool::new(1 << 20));
+//!
+//! let mut input = *b"\x81\x82\x01\x02\x03\x04ik";
+//! let mut rx = Rx::new(&mut input, false);
+//! let mut tx = Tx::new(&mut out, &mut pool);
+//! while let Some(event) = ws.poll(&mut cx, &mut rx, &mut tx)? {
+//!     if let Event::Text(text) = event {
+//!         ws.send(&mut cx, &mut tx, Message::Text(text))?;
+//!     }
+//! }
+//!
+//! assert_eq!(out.bytes(), b"\x81\x02hi");
+//! # Ok::<(), lodger::Error>(())
+//! ```
 
 mod base64;
 pub mod close;

@@ -236,6 +236,16 @@ fn limits_are_inclusive() {
     assert_eq!((rig.error, rig.log), (None, vec![binary(b"abcdefgh")]));
 }
 
+#[test]
+fn each_message_has_limits_of_its_own() {
+    let config = Config::default().message(4).fragments(2);
+    let message = [masked(0x01, b"abc"), masked(0x80, b"d")].concat();
+
+    let rig = fed(Rig::new(Role::Server, config), &[&message, &message, &message]);
+
+    assert_eq!((rig.error, rig.log), (None, vec![text("abcd"); 3]));
+}
+
 /// 16 MiB in 65,536 fragments, where a route allows it.
 #[test]
 fn a_route_may_allow_many_fragments() {
@@ -534,6 +544,18 @@ fn the_peers_close_is_answered_with_its_code() {
 }
 
 #[test]
+fn the_peers_close_takes_all_input() {
+    let mut rig = server();
+    let mut bytes = [masked(0x88, b""), b"rubbish".to_vec()].concat();
+    let mut rx = Rx::new(&mut bytes, false);
+
+    let event = rig.call(|ws, cx, tx| ws.poll(cx, &mut rx, tx)).unwrap();
+
+    assert_eq!(event, Some(Event::Close { code: None, reason: "" }));
+    assert!(rx.is_empty());
+}
+
+#[test]
 fn a_close_without_a_code_is_answered_by_one_without() {
     let mut rig = fed(server(), &[&masked(0x88, b"")]);
 
@@ -631,6 +653,9 @@ fn a_peer_that_stays_silent_is_lost() {
     assert_eq!((error.blame(), error.wire()), (Blame::Peer, Wire::Ws(1006)));
     assert!(rig.out.is_empty());
     assert_eq!((rig.ws.deadline(), due(&mut rig, Micros::MAX)), (None, Ok(())));
+    assert!(rig.call(|ws, cx, tx| ws.send(cx, tx, Message::Text("a"))).is_err());
+    assert_eq!(rig.call(|ws, cx, tx| ws.close(cx, tx, 1000, "")), Ok(()));
+    assert!(rig.out.is_empty());
 }
 
 #[test]

@@ -147,14 +147,19 @@ impl<'t> Response<'t> {
         self.h
     }
 
+    /// Gives the peer's address, if it has one. One system call.
+    pub fn peer(&self) -> Option<lodger_backend::Addr> {
+        self.h.peer_addr(self.id.conn)
+    }
+
     /// Sets the status; 200 unless set. One below 200 or above 999 makes the answer a 500.
     pub fn status(mut self, status: u16) -> Self {
         self.status = if (200..=999).contains(&status) { status } else { 500 };
         self
     }
 
-    /// Notes which route it is, for the live page.
-    pub(crate) fn matched(&self, pattern: &Rc<str>) {
+    /// Notes the pattern of the route that was found, for the live page to show.
+    pub fn matched(&self, pattern: &Rc<str>) {
         if let Some(slot) = self.h.core().named(self.id.conn)
             && !slot.label.as_ref().is_some_and(|label| Rc::ptr_eq(label, pattern))
         {
@@ -264,9 +269,11 @@ impl<'t> Response<'t> {
         self
     }
 
-    /// Switches the connection to WebSocket with what the handshake agreed on.
-    #[cfg(all(feature = "server", feature = "ws"))]
-    pub(crate) fn websocket(
+    /// Switches the connection to WebSocket with what
+    /// [`accept`](crate::proto::ws::handshake::accept) agreed on: 101, then `handler` hears it. A
+    /// request that may not be upgraded is a 400.
+    #[cfg(feature = "ws")]
+    pub fn websocket(
         mut self,
         accept: &crate::proto::ws::handshake::Accept<'_>,
         config: &Rc<crate::proto::ws::Config>,
@@ -289,18 +296,16 @@ impl<'t> Response<'t> {
         self.answered = true;
         let status = self.status;
         let fields = core::mem::take(&mut self.fields);
-        let sent = if fields.is_empty() {
-            self.h.answer_whole(self.id, status, fixed, body)
+        // Gone: the peer has left, and there is nobody to tell. Misuse: the route answered by its
+        // id already, and that answer stands.
+        if fields.is_empty() {
+            let _ = self.h.answer_whole(self.id, status, fixed, body);
         } else {
             let mut all = fields;
             all.extend_from_slice(fixed);
-            let sent = self.h.answer_whole(self.id, status, &all, body);
+            let _ = self.h.answer_whole(self.id, status, &all, body);
             self.h.core().pool.put(all);
-            sent
-        };
-        // Gone: the peer has left, and there is nobody to tell. Misuse: the route answered by its
-        // id already, and that answer stands.
-        drop(sent);
+        }
         Answer(Outcome::Sent)
     }
 }

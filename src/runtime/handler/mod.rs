@@ -8,7 +8,6 @@ use super::id::{ConnId, Reason};
 use super::listen::Listener;
 use crate::proto::stack::Stack;
 
-#[cfg(feature = "h1")]
 pub(crate) mod http;
 pub(crate) mod raw;
 #[cfg(feature = "ws")]
@@ -22,7 +21,6 @@ pub(crate) enum App {
     Gone,
     Listener(Box<Listener>),
     Raw(Box<dyn raw::Handler>),
-    #[cfg(feature = "h1")]
     Http {
         routes: Rc<dyn http::Routes>,
         /// Of the exchange under way, where a handler was given for it.
@@ -42,7 +40,6 @@ impl core::fmt::Debug for App {
             Self::Gone => "Gone",
             Self::Listener(_) => "Listener",
             Self::Raw(_) => "Raw",
-            #[cfg(feature = "h1")]
             Self::Http { .. } => "Http",
             #[cfg(feature = "ws")]
             Self::Ws { .. } => "Ws",
@@ -51,24 +48,13 @@ impl core::fmt::Debug for App {
 }
 
 impl App {
-    /// Whether a handler hears the bodies of an exchange.
-    pub(crate) fn is_streaming(&self) -> bool {
-        match self {
-            #[cfg(feature = "h1")]
-            Self::Http { stream, .. } => stream.is_some(),
-            _ => false,
-        }
-    }
-
     /// Tells that output is wanted again: `room` bytes would be taken.
     pub(crate) fn writable(&mut self, h: &Handle, id: ConnId, room: usize) {
         match self {
             Self::Raw(handler) => handler.writable(&mut raw::Cx::new(h, id), room),
-            #[cfg(feature = "h1")]
             Self::Http { stream: Some(handler), .. } => {
                 handler.writable(&mut http::Cx::current(h, id), room);
             }
-            #[cfg(feature = "h1")]
             Self::Http { .. } => {}
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.writable(&mut ws::Cx::new(h, id), room),
@@ -80,11 +66,9 @@ impl App {
     pub(crate) fn closed(&mut self, h: &Handle, id: ConnId, why: Reason) {
         match self {
             Self::Raw(handler) => handler.closed(&mut raw::Cx::new(h, id), why),
-            #[cfg(feature = "h1")]
             Self::Http { stream: Some(handler), .. } => {
                 handler.closed(&mut http::Cx::current(h, id), why);
             }
-            #[cfg(feature = "h1")]
             Self::Http { .. } => {}
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.closed(&mut ws::Cx::new(h, id), why),
@@ -100,7 +84,6 @@ pub struct Service(Kind);
 #[derive(Clone)]
 enum Kind {
     Raw(Rc<raw::Factory>),
-    #[cfg(feature = "h1")]
     Http(Rc<dyn http::Routes>),
 }
 
@@ -112,7 +95,6 @@ impl core::fmt::Debug for Service {
 
 impl Service {
     /// Serves HTTP by these routes.
-    #[cfg(feature = "h1")]
     pub fn http(routes: Rc<dyn http::Routes>) -> Self {
         Self(Kind::Http(routes))
     }
@@ -125,7 +107,6 @@ impl Service {
     pub(crate) fn make(&self, h: &Handle, accepted: &raw::Accepted<'_>) -> Option<(Stack, App)> {
         match &self.0 {
             Kind::Raw(factory) => Some((Stack::default(), App::Raw(factory(h, accepted)?))),
-            #[cfg(feature = "h1")]
             Kind::Http(routes) => {
                 let core = h.core();
                 let server = crate::proto::h1::Server::new(core.now, &core.limits);

@@ -47,6 +47,7 @@ fn play(seed: u64, trigger: Trigger, faults: Faults) -> (World, Guest, Vec<Clien
         client.back.extend(client.wire.read());
     }
     guest.driver.poll(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    assert_eq!(world.misuse(), [""; 0]);
     (world, guest, clients)
 }
 

@@ -346,6 +346,35 @@ fn a_loop_that_closes_late_closes_by_its_next_poll() {
 }
 
 #[test]
+fn what_is_against_the_contract_is_noticed() {
+    let Pair { world, net, mut driver, sock, wire: _wire } = pair(Trigger::Edge, Interest::BOTH);
+    let source = net.source(sock).unwrap();
+    let (other, _wire) = world.pair();
+
+    assert!(driver.watch(source, T, Interest::BOTH).is_err());
+    driver.rearm(source, T, Interest::READ).unwrap();
+    assert!(driver.rearm(net.source(other).unwrap(), T, Interest::READ).is_err());
+    driver.release(Token::new(2, 2), sock, &net);
+    driver.release(T, other, &net);
+    assert!(driver.watch(source, T, Interest::BOTH).is_err());
+    let (third, _wire) = world.pair();
+    driver.watch(net.source(third).unwrap(), T, Interest::BOTH).unwrap();
+    net.close(third);
+
+    let expected = [
+        "a socket was watched twice",
+        "rearm was called on an edge-triggered backend",
+        "rearm was called on an edge-triggered backend",
+        "a socket was rearmed that is not watched",
+        "a socket was released under another's token",
+        "a socket was released that is not watched",
+        "a socket that is not open was watched",
+        "a watched socket was closed instead of released",
+    ];
+    assert_eq!(world.misuse(), expected);
+}
+
+#[test]
 fn a_full_list_says_so_and_starves_nobody() {
     for trigger in [Trigger::Level, Trigger::Edge, Trigger::Oneshot] {
         let world = World::with(3, Faults { short_lists: 1_000, ..Faults::none() });
@@ -369,6 +398,7 @@ fn a_full_list_says_so_and_starves_nobody() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn addresses_descriptors_and_randomness() {
     use std::os::fd::OwnedFd;

@@ -5,7 +5,10 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, accept_with, socket_with};
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketFlags, SocketType, accept_with, getpeername, socket_with,
+};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// With every send.
@@ -21,6 +24,14 @@ pub(super) fn open(family: AddressFamily) -> io::Result<OwnedFd> {
 /// Takes one connection. It inherits the listener's TCP_NODELAY.
 pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(accept_with(listener, FLAGS)?)
+}
+
+/// Makes sure that a socket listens or is connected.
+pub(super) fn is_in_use(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if !socket_acceptconn(fd)? {
+        getpeername(fd)?;
+    }
+    Ok(())
 }
 
 /// Prepares a socket that was made elsewhere.

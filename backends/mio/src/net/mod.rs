@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 
 use lodger_backend::{Addr, Net, Sock, Source};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
-use rustix::net::sockopt::{
-    set_socket_reuseaddr, set_tcp_nodelay, socket_acceptconn, socket_error, socket_type,
-};
+use rustix::net::sockopt::{set_socket_reuseaddr, set_tcp_nodelay, socket_error, socket_type};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, Shutdown, SocketAddrAny, SocketAddrUnix,
     SocketType, bind, connect, getpeername, getsockname, listen, recv, send, sendmsg, shutdown,
@@ -209,9 +207,7 @@ fn prepare_adopted(fd: BorrowedFd<'_>) -> io::Result<()> {
         let text = "only a stream socket can be adopted";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    if !socket_acceptconn(fd)? {
-        getpeername(fd)?;
-    }
+    system::is_in_use(fd)?;
     ioctl_fionbio(fd, true)?;
     fcntl_setfd(fd, fcntl_getfd(fd)? | FdFlags::CLOEXEC)?;
     // Refused for a Unix socket, which has nothing to delay.

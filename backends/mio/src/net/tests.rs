@@ -262,15 +262,32 @@ fn a_file_that_is_in_use_or_no_socket_is_left_alone() {
 }
 
 #[test]
-fn a_path_that_is_too_long_says_how_long_it_may_be() {
+fn a_path_of_the_wrong_length_says_how_long_it_may_be() {
     let net = net();
-    let addr = Addr::Unix(PathBuf::from("/tmp/".repeat(30)));
-
-    for refused in [net.listen(&addr), net.connect(&addr)] {
-        let error = refused.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        assert!(error.to_string().contains("at most 10"), "{error}");
+    for path in ["/tmp/".repeat(30), String::new()] {
+        let addr = Addr::Unix(PathBuf::from(path));
+        for refused in [net.listen(&addr), net.connect(&addr)] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("holds 1 to 10"), "{error}");
+        }
     }
+}
+
+#[test]
+fn many_sockets_have_names_of_their_own() {
+    let net = net();
+    let socks: Vec<Sock> =
+        (0..300).map(|_| net.adopt(UnixStream::pair().unwrap().0.into()).unwrap()).collect();
+    socks.iter().step_by(2).for_each(|sock| net.close(*sock));
+    let again: Vec<Sock> =
+        (0..150).map(|_| net.adopt(UnixStream::pair().unwrap().0.into()).unwrap()).collect();
+
+    for (i, sock) in socks.iter().enumerate() {
+        assert_eq!(net.source(*sock).is_some(), i % 2 == 1);
+        assert!(!again.contains(sock));
+    }
+    assert!(again.iter().all(|sock| net.source(*sock).is_some()));
 }
 
 #[test]

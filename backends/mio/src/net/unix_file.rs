@@ -25,7 +25,8 @@ pub(super) struct SocketFile {
 impl SocketFile {
     /// Remembers the file that `bind` has just made.
     pub(super) fn made(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), id: identity(path)? })
+        // Absolute, since the program may change its directory before the end.
+        Ok(Self { path: std::path::absolute(path)?, id: identity(path)? })
     }
 }
 
@@ -41,8 +42,9 @@ impl Drop for SocketFile {
 /// Makes an address of a path.
 pub(super) fn address(path: &Path) -> io::Result<SocketAddrUnix> {
     let length = path.as_os_str().len();
-    if length > LONGEST {
-        let text = format!("a unix socket path holds at most {LONGEST} bytes, this one {length}");
+    // Without a path Linux would make up an abstract name.
+    if length == 0 || length > LONGEST {
+        let text = format!("a unix socket path holds 1 to {LONGEST} bytes, this one {length}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     Ok(SocketAddrUnix::new(path)?)

@@ -10,7 +10,6 @@ use super::{Clock, Flags, Owed, Polled, Rare, Ws};
 use crate::io::{Rx, Tx};
 use crate::proto::Cx;
 use crate::proto::ws::frame::{self, CONTROL_MAX, FIN, Head, Op};
-use crate::proto::ws::utf8::Utf8;
 use crate::proto::ws::{Event, Kind, Role, close, mask};
 use crate::{Error, TokenBucket};
 
@@ -140,7 +139,6 @@ impl Ws {
         self.incoming = Some(kind);
         self.message = 0;
         self.fragments = 0;
-        self.text_in = Utf8::default();
         self.flags.set(Flags::FIRST, true);
         kind
     }

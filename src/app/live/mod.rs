@@ -1,0 +1,102 @@
+//! The live page: what the runtime does, shown by the runtime itself.
+//!
+//! In: a GET of the page, a WebSocket that looks. Out: one HTML file without any outside asset,
+//! and at most ten snapshots a second, only while somebody looks.
+
+mod feed;
+mod json;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use feed::{Feed, Viewer};
+
+use crate::http::{Answer, Response, Server};
+
+const PAGE: &str = include_str!("page.html");
+/// Names the hashes of the page's one style and one script.
+const POLICY: &str = include_str!("page.csp").trim_ascii_end();
+/// Where the page is told which feed to connect to.
+const META: &str = r#"<meta name="feed" content="/_lodger/feed">"#;
+
+/// The live page of the runtime that serves it: uptime, wakes, requests, timers, connections.
+///
+/// It shows the addresses of peers and the patterns of routes to whoever can ask for it, so mount
+/// it where only the right ones can: on a listener of its own, such as a Unix socket. Its WebSocket
+/// takes pages of the same host only. While nobody looks it costs nothing, no timer either; a
+/// viewer that is slow loses frames, and more than 64 at once are refused with 503. One value
+/// belongs to one runtime.
+///
+/// ```
+/// use lodger::{http, live::Live};
+///
+/// // The page at /status, its feed at /status/feed.
+/// let server = Live::new("/status").mount(http::Server::new());
+/// # drop(server);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Live {
+    path: String,
+    also: Vec<String>,
+}
+
+impl Live {
+    /// Prepares the page for `path`, which has no parameters: at `/_lodger` it is served with and
+    /// without a slash behind it, and its feed is `/_lodger/feed`.
+    pub fn new(path: &str) -> Self {
+        Self { path: path.trim_end_matches('/').to_string(), also: Vec::new() }
+    }
+
+    /// Shows the page at `path` too, with the same feed.
+    #[must_use]
+    pub fn also(mut self, path: &str) -> Self {
+        self.also.push(path.to_string());
+        self
+    }
+
+    /// Adds the page and its feed to `server`. A path that cannot be, or that has a route already,
+    /// is told by [`Handle::listen`](crate::Handle::listen).
+    pub fn mount(self, server: Server) -> Server {
+        let feed = std::format!("{}/feed", self.path);
+        let page = page_for(&feed);
+        // With and without the slash behind it; at the root they are the same.
+        let bare = Some(self.path.clone()).filter(|path| !path.is_empty());
+        let paths = bare.into_iter().chain([self.path + "/"]).chain(self.also);
+        let watch = Rc::new(Feed::default());
+        let server = server.ws_with(&feed, Viewer::config(), move |_| Viewer::new(&watch));
+        paths.fold(server, |server, path| {
+            let page = page.clone();
+            server.get(&path, move |_, response| answer(&page, response))
+        })
+    }
+}
+
+fn answer(page: &str, response: Response<'_>) -> Answer {
+    response
+        .header("content-security-policy", POLICY)
+        .header("x-content-type-options", "nosniff")
+        .header("referrer-policy", "no-referrer")
+        .header("cache-control", "no-cache")
+        .html(page)
+}
+
+/// The page with its feed's path in it. The policy names hashes of the style and the script alone,
+/// so the rest may change.
+fn page_for(feed: &str) -> Rc<str> {
+    let meta = std::format!(r#"<meta name="feed" content="{}">"#, escaped(feed));
+    Rc::from(PAGE.replacen(META, &meta, 1))
+}
+
+/// HTML, section 13.1.2.3: what may not stand in a quoted attribute value.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.contains(['&', '"', '<']) {
+        let text = text.replace('&', "&amp;").replace('"', "&quot;");
+        return Cow::Owned(text.replace('<', "&lt;"));
+    }
+    Cow::Borrowed(text)
+}

@@ -1,0 +1,290 @@
+use core::time::Duration;
+use std::rc::Rc;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use super::feed::{Feed, Viewer};
+use super::{Live, META, PAGE, POLICY, escaped, page_for};
+use crate::sim::{Wire, World};
+use crate::{Addr, Limits, Runtime, http};
+
+const AT: &str = "127.0.0.1:80";
+const MS: Duration = Duration::from_millis(1);
+
+/// A runtime in a simulated world that serves `server`.
+struct Site {
+    world: World,
+    rt: Runtime,
+}
+
+impl Site {
+    fn new(server: http::Server) -> Self {
+        let world = World::new(1);
+        let rt = Runtime::with(world.driver(), world.net(), Limits::default());
+        rt.listen(AT, server).unwrap();
+        Self { world, rt }
+    }
+
+    fn live() -> Self {
+        Self::new(Live::new("/_lodger").mount(http::Server::new()))
+    }
+
+    /// With the feed in the test's hand.
+    fn with_feed() -> (Self, Rc<Feed>) {
+        let feed = Rc::new(Feed::default());
+        let inner = Rc::clone(&feed);
+        let server = http::Server::new()
+            .ws_with("/_lodger/feed", Viewer::config(), move |_| Viewer::new(&inner));
+        (Self::new(server), feed)
+    }
+
+    /// Runs all turns of the next `d`.
+    fn run_for(&self, d: Duration) {
+        let end = self.world.now() + d;
+        while let Some(at) = self.world.next_event().filter(|&at| at <= end) {
+            self.world.advance_to(at);
+            self.rt.dispatch().unwrap();
+        }
+        self.world.advance_to(end);
+    }
+
+    fn ask(&self, request: &str) -> Wire {
+        let wire = self.world.connect(&Addr::parse(AT).unwrap()).unwrap();
+        wire.write(request.as_bytes());
+        self.run_for(MS);
+        wire
+    }
+
+    fn get(&self, path: &str) -> String {
+        let wire = self.ask(&std::format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        String::from_utf8(wire.read()).unwrap()
+    }
+
+    /// Opens a feed; its handshake is read away.
+    fn view(&self) -> Wire {
+        let wire = self.ask(&handshake(""));
+        let head = String::from_utf8(wire.read()).unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 ") && head.ends_with("\r\n\r\n"), "{head}");
+        wire
+    }
+}
+
+fn handshake(more: &str) -> String {
+    std::format!(
+        "GET /_lodger/feed HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    )
+}
+
+/// Divides what a server sends into whole text messages; RFC 6455, section 5.2.
+fn messages(mut bytes: &[u8]) -> Vec<String> {
+    let mut all = Vec::new();
+    while let [first, second, rest @ ..] = bytes {
+        assert_eq!(*first, 0x81, "a final text frame");
+        let (len, rest) = match second {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            127 => panic!("a frame of more than 64 KiB"),
+            short => (usize::from(*short), rest),
+        };
+        all.push(String::from_utf8(rest[..len].to_vec()).unwrap());
+        bytes = &rest[len..];
+    }
+    all
+}
+
+#[test]
+fn a_viewer_gets_ten_whole_snapshots_a_second() {
+    let site = Site::live();
+    let viewer = site.view();
+
+    site.run_for(1000 * MS);
+
+    let shown = messages(&viewer.read());
+    assert_eq!(shown.len(), 10);
+    for (i, text) in shown.iter().enumerate() {
+        assert!(text.starts_with(r#"{"v":1,"host":"","version":""#), "{text}");
+        assert!(text.ends_with(r#""state":"open"}]}"#), "{text}");
+        assert!(text.contains(&std::format!(r#""uptime_us":{}00000,"#, i + 1)), "{text}");
+        assert!(text.contains(r#""open":1,"accepted":1,"#), "{text}");
+        assert!(text.contains(r#""shown":1,"conns":[{"id":""#), "{text}");
+        assert!(
+            text.contains(r#""proto":"ws","path":"/_lodger/feed","peer":"127.0.0.1:"#),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn two_viewers_cost_one_snapshot() {
+    let (site, feed) = Site::with_feed();
+    let (one, other) = (site.view(), site.view());
+
+    site.run_for(500 * MS);
+
+    let shown = messages(&one.read());
+    assert_eq!(messages(&other.read()), shown);
+    assert_eq!((shown.len(), feed.written.get()), (5, 5));
+}
+
+/// What it does not take is lost: one frame waits for it, and the newest comes when it reads.
+#[test]
+fn a_viewer_that_does_not_read_holds_one_frame() {
+    let (site, feed) = Site::with_feed();
+    let (slow, quick) = (site.view(), site.view());
+    let id = site.rt.connections(2)[0].id;
+    slow.set_window(100);
+
+    site.run_for(200 * MS);
+    let waits = site.rt.queued(id);
+    site.run_for(10_000 * MS);
+
+    assert!((1..2000).contains(&waits), "{waits}");
+    assert_eq!(site.rt.queued(id), waits);
+    assert_eq!(messages(&quick.read()).len(), 102);
+    assert_eq!(feed.written.get(), 102);
+
+    slow.set_window(1 << 16);
+    let mut bytes = slow.read();
+    site.run_for(100 * MS);
+    bytes.extend(slow.read());
+    let shown = messages(&bytes);
+    assert_eq!(shown.len(), 2);
+    assert!(shown[1].contains(r#""uptime_us":103"#), "{}", shown[1]);
+}
+
+#[test]
+fn viewers_that_do_not_read_cost_no_snapshot() {
+    let (site, feed) = Site::with_feed();
+    let slow = site.view();
+    slow.set_window(0);
+
+    site.run_for(5000 * MS);
+
+    assert_eq!(feed.written.get(), 1);
+}
+
+#[test]
+fn the_timer_is_there_while_somebody_looks() {
+    let (site, _feed) = Site::with_feed();
+    let idle = site.rt.stats().timers;
+
+    let (one, other) = (site.view(), site.view());
+    let watched = site.rt.stats().timers;
+    one.reset();
+    site.run_for(300 * MS);
+    assert_eq!(messages(&other.read()).len(), 3);
+    other.reset();
+    site.run_for(MS);
+
+    // A deadline for each connection, to ping it, and one timer for both.
+    assert_eq!((idle, watched), (0, 3));
+    assert_eq!((site.rt.stats().timers, site.world.next_event()), (0, None));
+    let turns = site.rt.stats().turns;
+    site.run_for(60_000 * MS);
+    assert_eq!(site.rt.stats().turns, turns);
+
+    let again = site.view();
+    site.run_for(100 * MS);
+    assert_eq!(messages(&again.read()).len(), 1);
+}
+
+#[test]
+fn a_page_from_elsewhere_may_not_look() {
+    let site = Site::live();
+
+    let own = site.ask(&handshake("Origin: http://a\r\n")).read();
+    let strange = site.ask(&handshake("Origin: http://b\r\n")).read();
+
+    assert!(own.starts_with(b"HTTP/1.1 101 "));
+    assert!(strange.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&strange));
+}
+
+#[test]
+fn one_viewer_too_many_is_told_to_come_later() {
+    let site = Site::live();
+    let mut viewers: Vec<Wire> = (0..64).map(|_| site.view()).collect();
+
+    let refused = site.ask(&handshake("")).read();
+    viewers.pop().unwrap().reset();
+    site.run_for(MS);
+
+    assert!(refused.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&refused));
+    site.view();
+}
+
+#[test]
+fn what_a_viewer_says_is_ignored_and_bounded() {
+    let site = Site::live();
+    let (polite, rude) = (site.view(), site.view());
+
+    polite.write(b"\x81\x82\0\0\0\0hi");
+    rude.write(b"\x81\xfe\x00\x7e\0\0\0\0");
+    site.run_for(100 * MS);
+
+    assert_eq!(messages(&polite.read()).len(), 1);
+    // RFC 6455, section 7.4.1: 1009, too big.
+    assert!(rude.read().starts_with(b"\x88\x02\x03\xf1"));
+}
+
+#[test]
+fn the_list_ends_at_a_hundred_connections() {
+    let site = Site::live();
+    let idle: Vec<Wire> = (0..120).map(|_| site.ask("")).collect();
+    let viewer = site.view();
+    assert_eq!(idle.len(), 120);
+
+    site.run_for(100 * MS);
+
+    let shown = messages(&viewer.read());
+    assert!(shown[0].contains(r#""open":121,"accepted":121,"#));
+    assert!(shown[0].contains(r#""shown":100,"#));
+    assert_eq!(shown[0].matches(r#""id":""#).count(), 100);
+}
+
+#[test]
+fn the_page_comes_with_its_policy_and_its_feed() {
+    let site = Site::new(Live::new("/status/").also("/").mount(http::Server::new()));
+
+    for path in ["/status", "/status/", "/"] {
+        let page = site.get(path);
+        let (head, body) = page.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        for line in [
+            "Content-Type: text/html; charset=utf-8",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-cache",
+            &std::format!("content-security-policy: {POLICY}"),
+        ] {
+            assert!(head.lines().any(|l| l == line), "{line}");
+        }
+        assert!(body.contains(r#"<meta name="feed" content="/status/feed">"#));
+    }
+    assert!(site.get("/_lodger").starts_with("HTTP/1.1 404 "));
+    assert!(site.get("/status/feed").starts_with("HTTP/1.1 426 "));
+}
+
+#[test]
+fn the_page_may_stand_at_the_root() {
+    let site = Site::new(Live::new("/").mount(http::Server::new()));
+
+    assert!(site.get("/").contains(r#"<meta name="feed" content="/feed">"#));
+}
+
+#[test]
+fn a_path_that_is_taken_is_told_by_listen() {
+    let server = http::Server::new().get("/a", |_, response| response.empty());
+    let world = World::new(1);
+    let rt = Runtime::with(world.driver(), world.net(), Limits::default());
+
+    let refused = rt.listen(AT, Live::new("/a").mount(server)).unwrap_err();
+
+    assert_eq!(refused.error.to_string(), "GET /a is there twice");
+}
+
+#[test]
+fn the_page_has_one_place_for_its_feed() {
+    assert_eq!(PAGE.matches(META).count(), 1);
+    assert_eq!(*page_for("/_lodger/feed"), *PAGE);
+    assert_eq!(escaped("/a&\"<b"), "/a&amp;&quot;&lt;b");
+}
