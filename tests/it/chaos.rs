@@ -609,7 +609,7 @@ fn calm(chaos: &Rc<Chaos>, peers: &mut [Peer]) {
     chaos.world.set_faults(Faults::none());
     chaos.rt.attach();
     // Long enough for those that lingered, and for those that waited for their places.
-    for round in 0..80 {
+    for round in 0..40 {
         for id in chaos.conns.borrow().iter() {
             let _ = chaos.rt.pause(*id, false);
         }
@@ -618,6 +618,7 @@ fn calm(chaos: &Rc<Chaos>, peers: &mut [Peer]) {
         peers.iter_mut().for_each(|peer| peer.read(chaos));
         kit::run_for(&chaos.world, &chaos.rt, Duration::from_millis(5 * round));
     }
+    peers.iter_mut().for_each(|peer| peer.read(chaos));
 }
 
 /// Plays one seed; gives its trace and what was injected and done.
