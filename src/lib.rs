@@ -87,6 +87,7 @@ mod app;
 mod error;
 pub mod io;
 mod limits;
+pub mod policy;
 pub mod proto;
 #[cfg(feature = "std")]
 mod runtime;
@@ -95,7 +96,7 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
-pub use limits::{H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
+pub use limits::{ClientLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
 #[cfg(feature = "std")]
