@@ -163,7 +163,8 @@ impl Slot {
             State::Free => false,
             State::Dead => true,
             State::Closing => self.out.is_empty() || self.ready.is_write(),
-            State::Open | State::Linger => {
+            State::Linger => self.flags.has(Flags::KICK) || self.ready.is_read(),
+            State::Open => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
                     || self.ready.is_write() && !self.out.is_empty()

@@ -82,7 +82,8 @@ fn poll<'s, 'a: 's>(
 /// to drain, and `want_write`.
 pub(crate) fn kicked(h: &Handle, id: ConnId, app: &mut App) {
     http::install_late(h, id, app);
-    if let Some(room) = h.core().drained(id, &*h.0.net) {
+    let room = h.core().drained(id, &*h.0.net);
+    if let Some(room) = room {
         app.writable(h, id, room);
     }
     http::end_exchange(h, id, app);

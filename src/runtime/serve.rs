@@ -490,6 +490,10 @@ impl Handle {
         let Some(slot) = slots.get_mut(index) else { return };
         if *trigger == Trigger::Oneshot {
             slot.armed = lodger_backend::Interest::NONE;
+            if !slot.flags.has(Flags::QUEUED) {
+                // Nobody serves it now: a report of input must not silence its output.
+                self.sync(core, index);
+            }
             return;
         }
         let mut want = slot.want(limits);
