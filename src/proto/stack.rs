@@ -1,6 +1,5 @@
 //! What a connection speaks: the only place that knows more than one protocol.
 
-#[cfg(feature = "ws")]
 use alloc::boxed::Box;
 #[cfg(feature = "ws")]
 use alloc::rc::Rc;
@@ -20,7 +19,7 @@ pub(crate) enum Stack {
     /// A plain byte stream.
     Raw(Raw),
     H1(h1::Server),
-    Client(h1::Client),
+    Client(Box<h1::Client>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
     /// A WebSocket whose request has been sent.
@@ -106,7 +105,8 @@ impl Stack {
             Self::WsDial(dial) => {
                 let Some(event) = dial.poll(cx, rx, scratch)? else { return Ok(None) };
                 if matches!(event, Event::Dialled) {
-                    *self = Self::Ws(ws::Ws::new(ws::Role::Client, Rc::clone(&dial.config), cx.now));
+                    *self =
+                        Self::Ws(ws::Ws::new(ws::Role::Client, Rc::clone(&dial.config), cx.now));
                 }
                 Ok(Some(event))
             }

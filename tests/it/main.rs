@@ -6,5 +6,6 @@
 mod chaos;
 mod kit;
 
+mod client;
 mod reentry;
 mod timers;

@@ -153,9 +153,11 @@ impl Client {
         Err(Error::peer(Wire::None, "RFC 9112, 9.2: a response that nobody asked for"))
     }
 
-    /// Begins the wait for the response anew: the connection is there.
-    pub fn connected(&mut self, cx: &Cx<'_>) {
-        self.at = cx.now + cx.limits.client.first_byte;
+    /// The connection is there: the response's head is waited for until `first_byte`.
+    pub fn connected(&mut self, first_byte: Micros) {
+        if self.state == State::Waiting {
+            self.at = first_byte;
+        }
     }
 
     /// When the current wait is over.

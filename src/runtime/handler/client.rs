@@ -7,12 +7,12 @@ use std::time::Duration;
 use lodger_backend::Micros;
 
 use super::common_cx;
+use crate::Error;
 use crate::proto::h1::{Fields, ResponseHead};
 use crate::proto::stack::Stack;
 use crate::runtime::Handle;
-use crate::runtime::core::State;
+use crate::runtime::core::Flags;
 use crate::runtime::id::{ConnId, Reason, SendError};
-use crate::Error;
 
 /// How long the stages of an attempt took, each from its start; `None` if it was not reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,6 +24,22 @@ pub struct Timing {
     pub first_byte: Option<Duration>,
     /// Of everything.
     pub total: Duration,
+}
+
+impl Timing {
+    pub(crate) fn of(
+        began: Micros,
+        connected: Option<Micros>,
+        head: Option<Micros>,
+        now: Micros,
+    ) -> Self {
+        let asked = connected.unwrap_or(began);
+        Self {
+            connect: connected.map(|at| at - began),
+            first_byte: head.map(|at| at - asked),
+            total: now - began,
+        }
+    }
 }
 
 /// Where an attempt ended.
@@ -52,6 +68,14 @@ pub struct Failure {
     pub timing: Timing,
     /// Nothing of the request was sent: trying again does nothing twice.
     pub never_sent: bool,
+}
+
+impl Failure {
+    /// A failure before anything was opened.
+    #[cfg(feature = "client")]
+    pub(crate) fn before(stage: Stage, why: Reason) -> Self {
+        Self { stage, why, timing: Timing::default(), never_sent: true }
+    }
 }
 
 impl core::fmt::Display for Failure {
@@ -92,7 +116,7 @@ pub trait Fetch: 'static {
 }
 
 /// Keeps connections that can carry another request.
-pub trait Owner: 'static {
+pub(crate) trait Owner: 'static {
     /// A response is whole, and its connection can be used again.
     fn idle(&self, h: &Handle, id: ConnId);
 }
@@ -115,12 +139,7 @@ impl Asker {
     }
 
     fn timing(&self, now: Micros) -> Timing {
-        let asked = self.connected.unwrap_or(self.began);
-        Timing {
-            connect: self.connected.map(|at| at - self.began),
-            first_byte: self.head.map(|at| at - asked),
-            total: now - self.began,
-        }
+        Timing::of(self.began, self.connected, self.head, now)
     }
 
     /// The response is whole.
@@ -131,14 +150,18 @@ impl Asker {
         }
     }
 
-    /// The connection has ended.
-    pub(crate) fn lost(&mut self, h: &Handle, sent: u64, was_connected: bool, why: Reason) {
-        let timing = self.timing(h.now());
+    /// The connection has ended before the response was whole.
+    pub(crate) fn lost(&mut self, h: &Handle, id: ConnId, why: Reason) {
         let Some(mut fetch) = self.fetch.take() else { return };
-        let stage = match (was_connected, self.head) {
-            (false, _) => Stage::Connect,
-            (true, None) => Stage::FirstByte,
-            (true, Some(_)) => Stage::Body,
+        let timing = self.timing(h.now());
+        let (sent, connecting) = h
+            .core()
+            .named(id)
+            .map_or((0, true), |slot| (slot.sent, slot.flags.has(Flags::CONNECTING)));
+        let stage = match self.head {
+            _ if connecting => Stage::Connect,
+            None => Stage::FirstByte,
+            Some(_) => Stage::Body,
         };
         let never_sent = sent <= self.base;
         fetch.closed(h, Err(Failure { stage, why, timing, never_sent }));
@@ -167,7 +190,7 @@ impl<'t> Cx<'t> {
     ///
     /// See [`SendError`]; `Misuse` beyond the declared length, or after the end.
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), SendError> {
-        self.h.send_with(self.id, chunk.len(), |stack, _, tx| match stack {
+        self.h.send_with(self.id, is_client, chunk.len(), |stack, _, tx| match stack {
             Stack::Client(client) => client.body(tx, chunk),
             _ => Err(NOT_CLIENT),
         })
@@ -179,7 +202,7 @@ impl<'t> Cx<'t> {
     ///
     /// See [`SendError`]; `Misuse` if the body is shorter than declared.
     pub fn finish(&mut self) -> Result<(), SendError> {
-        self.h.send_with(self.id, 0, |stack, _, tx| match stack {
+        self.h.send_with(self.id, is_client, 0, |stack, _, tx| match stack {
             Stack::Client(client) => client.finish(tx),
             _ => Err(NOT_CLIENT),
         })
@@ -189,11 +212,6 @@ common_cx!(Cx);
 
 const NOT_CLIENT: Error = Error::misuse("the connection is not an HTTP client's");
 
-impl Handle {
-    /// Whether a client connection that was kept can still carry a request.
-    pub(crate) fn is_idle_client(&self, id: ConnId) -> bool {
-        self.core().open(id).is_some_and(|slot| {
-            slot.state == State::Open && matches!(&slot.stack, Stack::Client(c) if c.is_idle())
-        })
-    }
+fn is_client(stack: &Stack) -> bool {
+    matches!(stack, Stack::Client(_))
 }
