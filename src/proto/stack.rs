@@ -131,6 +131,15 @@ impl Stack {
         }
     }
 
+    /// Whether the deadline has only moved on since it was last asked for.
+    pub(crate) fn deadline_moves_on(&self) -> bool {
+        match self {
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.waits_for_silence(),
+            _ => false,
+        }
+    }
+
     /// Does what is due; early calls do nothing.
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {

@@ -68,6 +68,8 @@ impl Flags {
     pub(crate) const FAILED: Self = Self(1 << 11);
     /// Its handler runs because of its input, which is looked at again when it returns.
     pub(crate) const PUMPED: Self = Self(1 << 12);
+    /// Both: lent to the pump, and given back with one store.
+    pub(crate) const LENT: Self = Self(Self::RUNNING.0 | Self::PUMPED.0);
     /// The program's own: counted, listed and said goodbye to nowhere.
     pub(crate) const ASIDE: Self = Self(1 << 13);
     /// Its connection is being made; what is queued waits for it.
@@ -183,22 +185,24 @@ impl Slot {
 
     /// When something is due here: by its protocol, its output or its state.
     fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
-        let stall = self.since + limits.io.write_stall;
+        let since = self.since;
+        let stall = || since + limits.io.write_stall;
         match self.state {
             State::Open if self.flags.has(Flags::CONNECTING) => {
                 Some(self.since + limits.client.connect)
             }
             State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
-            State::Open => Some(self.stack.deadline(now, limits).map_or(stall, |at| at.min(stall))),
-            State::Closing => Some(stall),
+            State::Open => {
+                Some(self.stack.deadline(now, limits).map_or_else(stall, |at| at.min(stall())))
+            }
+            State::Closing => Some(stall()),
             State::Linger => Some(self.since + limits.io.linger),
             State::Free | State::Dead => None,
         }
     }
 
-    /// Sends what is queued, as far as the system takes it.
-    ///
-    /// Returns how many bytes it took.
+    /// Sends what is queued, as far as the system takes it. Returns how many bytes it took.
+    #[inline]
     pub(crate) fn flush(
         &mut self,
         net: &dyn Net,
@@ -206,9 +210,13 @@ impl Slot {
         now: Micros,
         limits: &Limits,
     ) -> u64 {
+        if self.out.is_empty() { 0 } else { self.flush_some(net, pool, now, limits) }
+    }
+
+    fn flush_some(&mut self, net: &dyn Net, pool: &mut Pool, now: Micros, limits: &Limits) -> u64 {
         let queued = self.out.len();
         let ready = self.ready.is_write() && !self.flags.has(Flags::CONNECTING);
-        let (Some(sock), true) = (self.sock, queued > 0 && ready) else { return 0 };
+        let (Some(sock), true) = (self.sock, ready) else { return 0 };
         match net.send(sock, &[io::IoSlice::new(self.out.bytes())]) {
             Ok(n) => {
                 self.sent += n as u64;
@@ -565,8 +573,12 @@ impl Core {
 /// See [`Core::arm_deadline`].
 #[inline]
 pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
-    let due = slot.due(now, limits);
     let armed = slot.alarm != Micros::ZERO;
+    let open = slot.state == State::Open && slot.out.is_empty();
+    if armed && open && slot.stack.deadline_moves_on() {
+        return;
+    }
+    let due = slot.due(now, limits);
     match due {
         Some(at) if armed && slot.alarm <= at => {}
         None if !armed => {}

@@ -24,13 +24,9 @@ pub(crate) fn pump(
     app: &mut App,
 ) -> Result<(), Error> {
     loop {
-        let (event, more) = {
-            let mut core = h.core();
-            match poll(&mut core, &*h.0.net, id, rx, scratch)? {
-                Some(polled) => polled,
-                None => return Ok(()),
-            }
-        };
+        let mut more = false;
+        let event = poll(&mut h.core(), &*h.0.net, id, rx, scratch, &mut more)?;
+        let Some(event) = event else { return Ok(()) };
         match (event, &mut *app) {
             (Event::Http(event), App::Http { .. }) => http::event(h, id, event, app),
             #[cfg(feature = "ws")]
@@ -53,15 +49,17 @@ pub(crate) fn pump(
     }
 }
 
-/// Gives the next event of a connection that still takes part and is not held back, and whether
-/// another poll could bring one.
+/// Gives the next event of a connection that still takes part and is not held back; `more` tells
+/// whether another poll could bring one.
+#[inline]
 fn poll<'s, 'a: 's>(
     core: &mut Core,
     net: &dyn Net,
     id: ConnId,
     rx: &mut Rx<'a>,
     scratch: &'s mut Scratch,
-) -> Result<Option<(Event<'s>, bool)>, Error> {
+    more: &mut bool,
+) -> Result<Option<Event<'s>>, Error> {
     let Core { slots, pool, entropy, limits, now, life, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
@@ -81,8 +79,8 @@ fn poll<'s, 'a: 's>(
     let mut random = || entropy.next(net);
     let mut cx = Cx { now: *now, limits, random: &mut random };
     let event = slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))?;
-    let more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
-    Ok(event.map(|event| (event, more)))
+    *more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
+    Ok(event)
 }
 
 /// Does what does not come from input: installs a late handler, answers what waited for the output

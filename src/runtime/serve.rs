@@ -121,10 +121,15 @@ fn begin(core: &mut Core, index: u32) -> Option<Lent> {
 /// Puts the handler back and does what waited for its return.
 fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
     let index = lent.id.index;
-    core.not_running(index);
+    // Handlers return in the reverse order of their calls.
+    if core.running.pop() != Some(index) {
+        core.running.retain(|&i| i != index);
+    }
     if let Some(slot) = core.slots.get_mut(index) {
+        slot.flags.clear(Flags::LENT);
         core::mem::swap(&mut slot.app, &mut lent.app);
     }
+    core.unpark();
     match outcome {
         Outcome::Fine => {}
         Outcome::Broke(e) => broke(core, index, *e),
@@ -200,7 +205,9 @@ fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
 /// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
 /// handler out. `None`: nothing to hand on.
 fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
-    dial::connected(core, net, index)?;
+    if core.slots.get(index)?.flags.has(Flags::CONNECTING) {
+        dial::connected(core, net, index)?;
+    }
     let Core { slots, limits, pool, now, stats, .. } = core;
     let slot = slots.get_mut(index)?;
     stats.sent += slot.flush(net, pool, *now, limits);
@@ -219,8 +226,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
         return None;
     }
     filled.eof = slot.flags.has(Flags::EOF);
-    slot.flags.set(Flags::RUNNING);
-    slot.flags.set(Flags::PUMPED);
+    slot.flags.set(Flags::LENT);
     let id = ConnId { index, generation: slot.generation };
     running.push(index);
     Some((filled, Lent { id, app: core::mem::take(&mut slot.app) }))
@@ -376,7 +382,11 @@ fn tell_closed(h: &Handle, lent: Lent, why: Reason) {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(app)));
     let mut core = h.core();
     core.stats.panics += u64::from(told.is_err()) + u64::from(dropped.is_err());
-    core.not_running(id.index);
+    core.running.retain(|&i| i != id.index);
+    if let Some(slot) = core.slots.get_mut(id.index) {
+        slot.flags.clear(Flags::LENT);
+    }
+    core.unpark();
 }
 
 /// Ends a dead connection: its handler hears why, then its slot is free.
@@ -394,20 +404,6 @@ pub(crate) fn bury(h: &Handle, index: u32) {
 }
 
 impl Core {
-    /// Notes that a handler has returned: what waited for that can go on.
-    #[inline]
-    fn not_running(&mut self, index: u32) {
-        // Handlers return in the reverse order of their calls.
-        if self.running.pop() != Some(index) {
-            self.running.retain(|&i| i != index);
-        }
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.flags.clear(Flags::RUNNING);
-            slot.flags.clear(Flags::PUMPED);
-        }
-        self.unpark();
-    }
-
     /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
     ///
     /// [`Stack::farewell`]: crate::proto::stack::Stack::farewell

@@ -284,10 +284,14 @@ impl Core {
     }
 
     /// Sets again the timers that fell due while their connection's handler was on the stack.
+    #[inline]
     pub(crate) fn unpark(&mut self) {
-        if self.parked.is_empty() {
-            return;
+        if !self.parked.is_empty() {
+            self.unpark_all();
         }
+    }
+
+    fn unpark_all(&mut self) {
         let now = self.now;
         for handle in core::mem::take(&mut self.parked) {
             if self.is_busy(handle) {

@@ -119,7 +119,7 @@ impl Handle {
             return;
         }
         slot.ready |= event.ready;
-        if slot.has_work(limits) && !slot.flags.has(Flags::QUEUED) {
+        if !slot.flags.has(Flags::QUEUED) && (event.ready.is_read() || slot.has_work(limits)) {
             slot.flags.set(Flags::QUEUED);
             runq.push_back(index);
         }
