@@ -13,4 +13,5 @@ mod kit;
 mod real;
 mod reentry;
 mod timers;
+mod turns;
 mod ws;
