@@ -34,10 +34,10 @@ fn a_turn_serves_no_more_connections_than_its_budget() {
 fn a_turn_ends_when_its_time_is_over() {
     let (rig, log) = (Rig::new(Trigger::Edge), Log::default());
     let world = rig.world.clone();
-    rig.serve(http::Server::new().ws(
-        "/",
-        hook(&log, move |_, _| world.advance(Duration::from_micros(200))),
-    ));
+    rig.serve(
+        http::Server::new()
+            .ws("/", hook(&log, move |_, _| world.advance(Duration::from_micros(200)))),
+    );
     let wires: Vec<_> = (0..64).map(|_| rig.upgrade("/")).collect();
     wires.iter().for_each(|wire| wire.write(&say("x")));
     let (begin, before) = (rig.world.now(), rig.rt.stats().messages);
@@ -76,6 +76,25 @@ fn many_messages_in_one_read_do_not_hold_the_host() {
         // The clock is looked at now and then, not after each message.
         assert!(longest <= ms(10), "{trigger:?} {longest:?}");
     }
+}
+
+#[test]
+fn many_slow_timers_do_not_hold_the_host() {
+    let (rig, count) = (Rig::new(Trigger::Edge), Count::default());
+    for _ in 0..200 {
+        let (c, world) = (count.clone(), rig.world.clone());
+        rig.rt.after(ms(1), move |_| {
+            c.add();
+            world.advance(ms(1));
+        });
+    }
+    rig.world.advance(ms(1));
+
+    assert!(rig.rt.dispatch().unwrap().again);
+
+    assert!(count.get() <= 8, "{}", count.get());
+    rig.pump();
+    assert_eq!(count.get(), 200);
 }
 
 #[test]
