@@ -23,7 +23,7 @@ fn a_turn_serves_no_more_connections_than_its_budget() {
         let before = rig.rt.stats().requests;
         rig.rt.step(Some(Duration::ZERO), Budget { ops: 1, ..Budget::default() }).unwrap();
         assert_eq!(rig.rt.stats().requests, before + 1);
-        assert_eq!(rig.rt.dispatch().unwrap().deadline.is_some(), true);
+        assert!(rig.rt.dispatch().unwrap().deadline.is_some());
         rig.pump();
 
         assert_eq!(rig.rt.stats().requests, 200, "{trigger:?}");
