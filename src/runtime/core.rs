@@ -70,6 +70,8 @@ impl Flags {
     pub(crate) const PUMPED: Self = Self(1 << 12);
     /// The program's own: counted, listed and said goodbye to nowhere.
     pub(crate) const ASIDE: Self = Self(1 << 13);
+    /// Its connection is being made; what is queued waits for it.
+    pub(crate) const CONNECTING: Self = Self(1 << 14);
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -127,7 +129,7 @@ impl Slot {
         match self.state {
             State::Open if self.flags.has(Flags::LISTENER) => !self.flags.has(Flags::HELD),
             State::Open => {
-                !self.flags.has(Flags(Flags::PAUSED.0 | Flags::EOF.0))
+                !self.flags.has(Flags(Flags::PAUSED.0 | Flags::EOF.0 | Flags::CONNECTING.0))
                     && self.out.len() <= limits.io.queue_high
                     && (self.tail() == 0 || self.stack.wants_input())
             }
@@ -142,7 +144,7 @@ impl Slot {
         if self.wants_read(limits) {
             want |= Interest::READ;
         }
-        if !self.out.is_empty() {
+        if !self.out.is_empty() || self.flags.has(Flags::CONNECTING) {
             want |= Interest::WRITE;
         }
         want
@@ -154,7 +156,7 @@ impl Slot {
         let still = self.state == State::Open
             && !self.ready.is_read()
             && self.out.is_empty()
-            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0));
+            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0 | Flags::CONNECTING.0));
         !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
     }
 
@@ -167,7 +169,8 @@ impl Slot {
             State::Open => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
-                    || self.ready.is_write() && !self.out.is_empty()
+                    || self.ready.is_write()
+                        && (!self.out.is_empty() || self.flags.has(Flags::CONNECTING))
                     || self.wants_writable(limits)
             }
         }
@@ -182,6 +185,9 @@ impl Slot {
     fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
         let stall = self.since + limits.io.write_stall;
         match self.state {
+            State::Open if self.flags.has(Flags::CONNECTING) => {
+                Some(self.since + limits.client.connect)
+            }
             State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
             State::Open => Some(self.stack.deadline(now, limits).map_or(stall, |at| at.min(stall))),
             State::Closing => Some(stall),
@@ -201,7 +207,8 @@ impl Slot {
         limits: &Limits,
     ) -> u64 {
         let queued = self.out.len();
-        let (Some(sock), true) = (self.sock, queued > 0 && self.ready.is_write()) else { return 0 };
+        let ready = self.ready.is_write() && !self.flags.has(Flags::CONNECTING);
+        let (Some(sock), true) = (self.sock, queued > 0 && ready) else { return 0 };
         match net.send(sock, &[io::IoSlice::new(self.out.bytes())]) {
             Ok(n) => {
                 self.sent += n as u64;
@@ -249,6 +256,8 @@ pub(crate) struct Extra {
     pub(crate) tail: Vec<u8>,
     /// The message being put together.
     pub(crate) part: Vec<u8>,
+    /// How far a WebSocket's attempt has come.
+    pub(crate) stages: Option<super::dial::Stages>,
     /// A handler that was given out of its turn, to be installed by the next.
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
     /// Bytes read away while lingering.
@@ -363,7 +372,7 @@ impl Core {
     }
 
     /// Puts a socket into a fresh slot.
-    pub(crate) fn insert(&mut self, sock: Sock, stack: Stack, app: App) -> ConnId {
+    pub(crate) fn insert(&mut self, sock: Option<Sock>, stack: Stack, app: App) -> ConnId {
         let index = self.slots.alloc();
         let now = self.now;
         let mut id = ConnId { index, generation: 0 };
@@ -374,7 +383,7 @@ impl Core {
                 generation: slot.generation,
                 state: State::Open,
                 ready: Ready::WRITE,
-                sock: Some(sock),
+                sock,
                 stack,
                 app,
                 deadline: Some(deadline),
@@ -589,6 +598,18 @@ impl Extra {
         if self.stream.is_some() {
             return false;
         }
-        self.tail.is_empty() && self.part.is_empty() && self.lingered == 0
+        self.stages.is_none() && self.tail.is_empty() && self.part.is_empty() && self.lingered == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle connection costs is this, a scheduler entry and the handler.
+    #[test]
+    fn a_slot_stays_small() {
+        assert!(size_of::<Slot>() <= 288, "{}", size_of::<Slot>());
+        assert!(size_of::<Stack>() <= 72, "{}", size_of::<Stack>());
     }
 }

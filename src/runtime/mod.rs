@@ -6,6 +6,7 @@
 
 mod core;
 mod date;
+mod dial;
 mod entropy;
 pub(crate) mod handler;
 mod id;

@@ -41,6 +41,13 @@ pub(crate) fn pump(
             (Event::Ws(event), App::Ws { handler, chunks }) => {
                 ws::event(h, id, event, &mut **handler, *chunks);
             }
+            (Event::Response(event), App::Client(asker)) => client::event(h, id, event, asker),
+            #[cfg(feature = "ws")]
+            (Event::Dialled, App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
+            #[cfg(feature = "ws")]
+            (Event::Refused(status), App::Ws { .. }) => {
+                h.core().abort(id.index, Reason::Refused { status });
+            }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}
         }
@@ -256,6 +263,42 @@ mod http {
     }
 }
 
+mod client {
+    use super::{ConnId, Handle};
+    use crate::proto::h1::ResponseEvent;
+    use crate::proto::stack::Stack;
+    use crate::runtime::handler::client::{Asker, Cx};
+
+    pub(super) fn event(h: &Handle, id: ConnId, event: ResponseEvent<'_>, asker: &mut Asker) {
+        let Some(fetch) = &mut asker.fetch else { return };
+        let mut cx = Cx::new(h, id);
+        match event {
+            ResponseEvent::Head(head) => {
+                if head.status >= 200 {
+                    asker.head = Some(h.now());
+                }
+                fetch.head(&mut cx, &head);
+            }
+            ResponseEvent::Body(bytes) => fetch.body(&mut cx, bytes),
+            ResponseEvent::Trailers(fields) => fetch.trailers(&mut cx, fields),
+            ResponseEvent::End => end(h, id, asker),
+        }
+    }
+
+    /// The response is whole: its connection is kept if it can be, before the next request may be
+    /// asked by whoever hears of this one.
+    fn end(h: &Handle, id: ConnId, asker: &mut Asker) {
+        let again = h
+            .core()
+            .open(id)
+            .is_some_and(|slot| matches!(&slot.stack, Stack::Client(client) if client.is_idle()));
+        asker.done(h);
+        if again {
+            asker.owner.idle(h, id);
+        }
+    }
+}
+
 #[cfg(feature = "ws")]
 mod ws {
     use std::rc::Rc;
@@ -285,6 +328,12 @@ mod ws {
         if let App::Ws { handler, .. } = app {
             handler.open(&mut Cx::new(h, id));
         }
+    }
+
+    /// A server has agreed to be a WebSocket.
+    pub(super) fn dialled(h: &Handle, id: ConnId, handler: &mut dyn Handler) {
+        h.core().note_open(id);
+        handler.open(&mut Cx::new(h, id));
     }
 
     pub(super) fn event(

@@ -9,7 +9,7 @@ use super::core::{Core, Flags, Frame, Slot, State, arm};
 use super::handler::App;
 use super::id::{ConnId, Reason};
 use super::stats::Stats;
-use super::{Handle, listen, pump};
+use super::{Handle, dial, listen, pump};
 use crate::io::{Rx, Tx};
 use crate::proto::stack::{Farewell, Flow};
 use crate::{Error, Limits};
@@ -200,6 +200,7 @@ fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
 /// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
 /// handler out. `None`: nothing to hand on.
 fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
+    dial::connected(core, net, index)?;
     let Core { slots, limits, pool, now, stats, .. } = core;
     let slot = slots.get_mut(index)?;
     stats.sent += slot.flush(net, pool, *now, limits);
@@ -429,6 +430,7 @@ impl Core {
             // The handler's return looks at the deadline again.
             return;
         }
+        let connecting = slot.flags.has(Flags::CONNECTING);
         let stalled = !slot.out.is_empty() && slot.since + self.limits.io.write_stall <= now;
         match slot.state {
             State::Free | State::Dead => {}
@@ -437,6 +439,10 @@ impl Core {
                 self.let_go(index);
                 self.queue(index);
             }
+            State::Open if connecting && slot.since + self.limits.client.connect <= now => {
+                self.abort(index, Reason::ConnectTimeout);
+            }
+            State::Open if connecting => self.arm_deadline(index),
             State::Open | State::Closing if stalled => self.abort(index, Reason::WriteStall),
             State::Closing => self.arm_deadline(index),
             State::Open if slot.flags.has(Flags::LISTENER) => {

@@ -371,6 +371,11 @@ impl App {
                 handler.timer(&mut super::handler::http::Cx::current(h, id), tag);
             }
             Self::Http { .. } => {}
+            Self::Client(asker) => {
+                if let Some(fetch) = &mut asker.fetch {
+                    fetch.timer(&mut super::handler::client::Cx::new(h, id), tag);
+                }
+            }
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => {
                 handler.timer(&mut super::handler::ws::Cx::new(h, id), tag);

@@ -5,10 +5,10 @@
 #![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
 mod chaos;
+mod client;
 mod http;
 mod idle;
 mod kit;
-
 #[cfg(unix)]
 mod real;
 mod reentry;

@@ -70,6 +70,11 @@ impl<'t> Cx<'t> {
         self.id
     }
 
+    /// Gives how long the stages of this attempt took; `None` on a server's end.
+    pub fn timing(&self) -> Option<crate::http::Timing> {
+        self.h.timing(self.id)
+    }
+
     /// Sends a message, all or nothing.
     ///
     /// # Errors
