@@ -310,6 +310,8 @@ pub(crate) struct Core {
     pub(crate) depth: u32,
     /// Bit d: the frame at depth d is known to be inside a modal loop.
     pub(crate) modal: u32,
+    /// When the turn under way has had its time.
+    pub(crate) slice_ends: Micros,
     pub(crate) life: Life,
     /// A turn has been asked for and has not come yet.
     pub(crate) asked: bool,
@@ -347,6 +349,7 @@ impl Core {
             now: Micros::ZERO,
             depth: 0,
             modal: 0,
+            slice_ends: Micros::ZERO,
             life: Life::On,
             asked: false,
             graveyard: Vec::new(),

@@ -14,8 +14,11 @@ use crate::proto::stack::Event;
 #[cfg(feature = "ws")]
 use crate::proto::stack::Stack;
 
-/// Polls the protocol until it has nothing more, handing each event to the handler while nothing
-/// of the runtime is borrowed.
+/// Events of one connection between two looks at the clock.
+const LOOK_EVERY: u32 = 64;
+
+/// Polls the protocol until it has nothing more, or the turn's time is over, handing each event to
+/// the handler while nothing of the runtime is borrowed.
 pub(crate) fn pump(
     h: &Handle,
     id: ConnId,
@@ -23,6 +26,7 @@ pub(crate) fn pump(
     scratch: &mut Scratch,
     app: &mut App,
 ) -> Result<(), Error> {
+    let mut until_look = LOOK_EVERY;
     loop {
         let mut more = false;
         let event = poll(&mut h.core(), &*h.0.net, id, rx, scratch, &mut more)?;
@@ -45,6 +49,14 @@ pub(crate) fn pump(
         }
         if !more {
             return Ok(());
+        }
+        until_look -= 1;
+        if until_look == 0 {
+            until_look = LOOK_EVERY;
+            if h.slice_is_over() {
+                h.core().kick(id.index);
+                return Ok(());
+            }
         }
     }
 }

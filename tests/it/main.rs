@@ -12,5 +12,7 @@ mod kit;
 #[cfg(unix)]
 mod real;
 mod reentry;
+mod serving;
 mod timers;
+mod turns;
 mod ws;
