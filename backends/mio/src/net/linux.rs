@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{
@@ -37,6 +38,40 @@ pub(super) fn is_in_use(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// Prepares a socket that was made elsewhere.
 pub(super) fn adopt(_fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
+}
+
+/// Opens what is below `root`, links that stay there included.
+pub(super) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match openat2(root, path, flags, Mode::empty(), resolve) {
+        // A kernel before 5.6, or a filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => super::files::walk(root, path, flags),
+        opened => opened,
+    }
+}
+
+/// Sends a part of a file. Raises SIGPIPE where that is not ignored.
+pub(super) fn send_file(
+    to: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    offset: u64,
+    len: usize,
+) -> rustix::io::Result<usize> {
+    let mut offset = offset;
+    rustix::fs::sendfile(to, from, Some(&mut offset), len)
+}
+
+/// Tells whether the process ignores SIGPIPE.
+pub(super) fn ignores_sigpipe() -> bool {
+    const SIGPIPE_BIT: u64 = 1 << 12;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & SIGPIPE_BIT != 0)
 }
 
 /// The system's source of random bytes.
