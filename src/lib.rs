@@ -110,6 +110,8 @@ pub use runtime::{
 #[cfg(feature = "std")]
 pub mod http {
     #[cfg(feature = "server")]
+    pub use crate::app::files::Files;
+    #[cfg(feature = "server")]
     pub use crate::app::http::Server;
     pub use crate::proto::h1::Fields;
     pub use crate::runtime::handler::http::{

@@ -1,6 +1,8 @@
 //! What users build servers with, on the public items of the runtime and the protocols.
 
 #[cfg(feature = "server")]
+pub(crate) mod files;
+#[cfg(feature = "server")]
 pub(crate) mod http;
 #[cfg(feature = "live")]
 pub(crate) mod live;

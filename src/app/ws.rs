@@ -41,7 +41,7 @@ impl Upgrade {
     /// Checks the handshake, makes the handler and switches protocols; or says why not.
     pub(crate) fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
         if !request.is_upgrade() {
-            return response.fixed_fields(UPGRADE).error(426);
+            return response.lines(UPGRADE).error(426);
         }
         let offer = Offer::from_fields(request.fields().iter());
         let accepted = match accept(&offer, &self.config) {
@@ -49,7 +49,7 @@ impl Upgrade {
             Err(refusal) => {
                 // A 426 names the protocol, and Connection names that field: RFC 9110, 7.8.
                 let named = if refusal.status == 426 { CONNECTION } else { "" };
-                let response = response.fixed_fields(named).fixed_fields(refusal.fields);
+                let response = response.lines(named).lines(refusal.fields);
                 return response.error(refusal.status);
             }
         };

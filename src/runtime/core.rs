@@ -39,7 +39,7 @@ pub(crate) enum State {
 
 /// What is going on with a slot, one bit each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(pub(super) u16);
 
 impl Flags {
     /// Its handler is on the stack: not served, timed or buried from above.
@@ -70,6 +70,8 @@ impl Flags {
     pub(crate) const PUMPED: Self = Self(1 << 12);
     /// The program's own: counted, listed and said goodbye to nowhere.
     pub(crate) const ASIDE: Self = Self(1 << 13);
+    /// A part of a file is to be sent behind the queue.
+    pub(crate) const FILE: Self = Self(1 << 14);
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -122,12 +124,17 @@ impl Slot {
         self.extra.as_ref().map_or(0, |extra| extra.tail.len())
     }
 
+    /// Whether something is still to be sent.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.out.is_empty() || self.flags.has(Flags::FILE)
+    }
+
     /// Whether a read would be of use now.
     pub(crate) fn wants_read(&self, limits: &Limits) -> bool {
         match self.state {
             State::Open if self.flags.has(Flags::LISTENER) => !self.flags.has(Flags::HELD),
             State::Open => {
-                !self.flags.has(Flags(Flags::PAUSED.0 | Flags::EOF.0))
+                !self.flags.has(Flags(Flags::PAUSED.0 | Flags::EOF.0 | Flags::FILE.0))
                     && self.out.len() <= limits.io.queue_high
                     && (self.tail() == 0 || self.stack.wants_input())
             }
@@ -142,7 +149,7 @@ impl Slot {
         if self.wants_read(limits) {
             want |= Interest::READ;
         }
-        if !self.out.is_empty() {
+        if self.has_output() {
             want |= Interest::WRITE;
         }
         want
@@ -154,7 +161,7 @@ impl Slot {
         let still = self.state == State::Open
             && !self.ready.is_read()
             && self.out.is_empty()
-            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0));
+            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0 | Flags::FILE.0));
         !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
     }
 
@@ -162,11 +169,11 @@ impl Slot {
         match self.state {
             State::Free => false,
             State::Dead => true,
-            State::Closing => self.out.is_empty() || self.ready.is_write(),
+            State::Closing => !self.has_output() || self.ready.is_write(),
             State::Open | State::Linger => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
-                    || self.ready.is_write() && !self.out.is_empty()
+                    || self.ready.is_write() && self.has_output()
                     || self.wants_writable(limits)
             }
         }
@@ -174,13 +181,17 @@ impl Slot {
 
     /// Whether the handler asked for `writable` and there is room.
     pub(crate) fn wants_writable(&self, limits: &Limits) -> bool {
-        self.flags.has(Flags::WANT) && self.out.len() <= limits.io.queue_low
+        self.flags.has(Flags::WANT)
+            && self.out.len() <= limits.io.queue_low
+            && !self.flags.has(Flags::FILE)
     }
 
     /// When something is due here: by its protocol, its output or its state.
     fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
         let stall = self.since + limits.io.write_stall;
         match self.state {
+            // It is not the peer's next request that is waited for.
+            State::Open if self.flags.has(Flags::FILE) => Some(stall),
             State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
             State::Open => Some(self.stack.deadline(now, limits).map_or(stall, |at| at.min(stall))),
             State::Closing => Some(stall),
@@ -193,6 +204,21 @@ impl Slot {
     ///
     /// Returns how many bytes it took.
     pub(crate) fn flush(
+        &mut self,
+        net: &dyn Net,
+        pool: &mut Pool,
+        now: Micros,
+        limits: &Limits,
+    ) -> u64 {
+        if self.flags.has(Flags::FILE) {
+            return self.flush_file(net, pool, now, limits);
+        }
+        self.flush_bytes(net, pool, now, limits)
+    }
+
+    /// Sends what is in the queue.
+    #[inline]
+    pub(super) fn flush_bytes(
         &mut self,
         net: &dyn Net,
         pool: &mut Pool,
@@ -250,6 +276,8 @@ pub(crate) struct Extra {
     pub(crate) part: Vec<u8>,
     /// A handler that was given out of its turn, to be installed by the next.
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
+    /// What is sent of a file behind the output; `Flags::FILE` tells that it is there.
+    pub(crate) file: Option<super::file::Body>,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
 }
@@ -430,6 +458,7 @@ impl Core {
             slot.why = why;
         }
         slot.state = State::Dead;
+        slot.flags.clear(Flags::FILE);
         slot.out.clear(&mut self.pool);
         self.stats.aborted += u64::from(!matches!(why, Reason::Done));
         self.let_go(index);
@@ -517,9 +546,10 @@ impl Core {
     pub(crate) fn has_work(&self) -> bool {
         !self.runq.is_empty()
             || !self.dirty.is_empty()
-            || self.running.iter().any(|&i| {
-                self.slots.get(i).is_some_and(|s| !s.out.is_empty() && s.ready.is_write())
-            })
+            || self
+                .running
+                .iter()
+                .any(|&i| self.slots.get(i).is_some_and(|s| s.has_output() && s.ready.is_write()))
     }
 
     /// Sends what is queued on a slot; a failure ends it.
@@ -582,7 +612,7 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        if self.stream.is_some() {
+        if self.stream.is_some() || self.file.is_some() {
             return false;
         }
         self.tail.is_empty() && self.part.is_empty() && self.lingered == 0

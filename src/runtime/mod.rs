@@ -7,6 +7,8 @@
 mod core;
 mod date;
 mod entropy;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "servers serve files"))]
+pub(crate) mod file;
 pub(crate) mod handler;
 mod id;
 mod listen;

@@ -12,6 +12,8 @@ use crate::proto::h1::{self, Fields, Length};
 use crate::proto::stack::Stack;
 use crate::runtime::Handle;
 use crate::runtime::core::State;
+#[cfg(feature = "server")]
+use crate::runtime::file::Body;
 use crate::runtime::id::{ConnId, Gone, Reason, SendError};
 
 /// Names one request and its answer: a connection's requests follow each other, so the connection
@@ -260,8 +262,8 @@ impl<'t> Response<'t> {
     }
 
     /// Adds field lines that are the engine's own, in wire form.
-    #[cfg(all(feature = "server", feature = "ws"))]
-    pub(crate) fn fixed_fields(mut self, lines: &'static str) -> Self {
+    #[cfg(feature = "server")]
+    pub(crate) fn lines(mut self, lines: &str) -> Self {
         if !lines.is_empty() && self.fields.capacity() == 0 {
             self.fields = self.h.core().pool.take();
         }
@@ -290,6 +292,17 @@ impl<'t> Response<'t> {
             }
             Err(_) => self.error(400),
         }
+    }
+
+    /// Answers with parts of a file.
+    #[cfg(feature = "server")]
+    pub(crate) fn file(mut self, body: Body) -> Answer {
+        self.answered = true;
+        let fields = core::mem::take(&mut self.fields);
+        // As in `whole`.
+        let _ = self.h.answer_file(self.id, self.status, &fields, body);
+        self.h.core().pool.put(fields);
+        Answer(Outcome::Sent)
     }
 
     fn whole(mut self, fixed: &'static [u8], body: &[u8]) -> Answer {
@@ -560,6 +573,37 @@ impl Handle {
                 body,
             )
         })
+    }
+
+    /// Answers with parts of a file: a short one at once, a long one behind its head.
+    #[cfg(feature = "server")]
+    fn answer_file(
+        &self,
+        id: ExchangeId,
+        status: u16,
+        fields: &[u8],
+        body: Body,
+    ) -> Result<(), SendError> {
+        let net = &*self.0.net;
+        let rest = self.exchange(id, |http, tx, date| {
+            let length = Length::Known(body.len());
+            let date = Some(date);
+            http.respond(tx, &h1::Response { status, fields, length, date, close: false })?;
+            let wanted = http.lend(body.len())?;
+            http.finish(tx)?;
+            Ok(match wanted {
+                true if body.is_short() => body.copy_all(net, tx).map(|()| None),
+                true => Ok(Some(body)),
+                false => Ok(None),
+            })
+        })?;
+        match rest {
+            Ok(None) => {}
+            Ok(Some(body)) => self.core().put_file(id.conn.index, body),
+            // The length has been announced: only the end of the connection tells the peer.
+            Err(e) => self.core().abort(id.conn.index, Reason::Io(e.kind())),
+        }
+        Ok(())
     }
 
     /// Answers for somebody who did not. Nothing to do if the answer is complete or the peer gone;
