@@ -5,5 +5,6 @@
 
 mod kit;
 
+mod files;
 mod reentry;
 mod timers;
