@@ -12,7 +12,8 @@ use crate::kit::*;
 const LONG: usize = 3_000_000;
 
 fn long() -> Vec<u8> {
-    (0..LONG as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    let mut rng = Rng::new(1);
+    (0..LONG).map(|_| rng.next() as u8).collect()
 }
 
 /// A world with some files, old enough to have strong tags, and a server of them at `/f`.

@@ -77,15 +77,14 @@ fn unmarked(tag: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
     fn tags_of_a_list_are_found_whatever_is_in_them() {
         let list = r#" "a", W/"b,c" ,,"", "d""#;
-        assert_eq!(
-            tags(list).collect::<std::vec::Vec<_>>(),
-            [r#""a""#, r#"W/"b,c""#, r#""""#, r#""d""#]
-        );
+        assert_eq!(tags(list).collect::<Vec<_>>(), [r#""a""#, r#"W/"b,c""#, r#""""#, r#""d""#]);
     }
 
     #[test]
