@@ -470,7 +470,8 @@ fn ask(addr: &str, path: &str, fields: &str) -> (String, Vec<u8>) {
     // A file that became shorter may end in a reset.
     let _ = stream.read_to_end(&mut all);
     let end = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
-    (String::from_utf8_lossy(&all[..end]).into_owned(), all.split_off(end))
+    let body = all.split_off(end);
+    (String::from_utf8(all).unwrap(), body)
 }
 
 fn status(addr: &str, path: &str) -> String {

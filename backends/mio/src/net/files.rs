@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn links_are_followed_only_by_the_kernel_that_can_keep_them_inside() {
         let place = Place::new("links");
-        let dir = rustix::fs::open(&place.0.join("root"), READ, Mode::empty()).unwrap();
+        let dir = rustix::fs::open(place.0.join("root"), READ, Mode::empty()).unwrap();
 
         for (path, opens) in [("dir/a.txt", true), ("dir", true), ("in", false), ("out", false)] {
             assert_eq!(walk(dir.as_fd(), path, READ).is_ok(), opens, "{path}");
