@@ -12,12 +12,14 @@ use lodger_backend::{File, Meta, Micros, Net, Ready};
 
 use super::Handle;
 use super::core::{Core, Flags, Slot};
-use super::id::Reason;
+use super::handler::http::ExchangeId;
+use super::id::{Reason, SendError};
 use crate::Limits;
 use crate::io::{Pool, Tx};
+use crate::proto::h1::{self, Length};
 
 /// What one connection may send of a file before others have their turn, in bytes.
-const WINDOW: u64 = 256 << 10;
+const WINDOW: u64 = 512 << 10;
 /// What is read into memory at once where the system cannot send a file itself, in bytes.
 const COPY: u64 = 32 << 10;
 /// A part that goes out in the same `send` as its head, in bytes: one copy is less than another
@@ -176,6 +178,36 @@ impl Handle {
     pub(crate) fn open_beneath(&self, root: &OpenFile, path: &str) -> io::Result<(OpenFile, Meta)> {
         let (file, meta) = self.0.net.open_beneath(root.file, path)?;
         Ok((OpenFile { net: Rc::clone(&self.0.net), file }, meta))
+    }
+
+    /// Answers with parts of a file: a short one at once, a long one behind its head.
+    pub(crate) fn answer_file(
+        &self,
+        id: ExchangeId,
+        status: u16,
+        fields: &[u8],
+        body: Body,
+    ) -> Result<(), SendError> {
+        let net = &*self.0.net;
+        let rest = self.exchange(id, |http, tx, date| {
+            let length = Length::Known(body.len());
+            let date = Some(date);
+            http.respond(tx, &h1::Response { status, fields, length, date, close: false })?;
+            let wanted = http.lend(body.len())?;
+            http.finish(tx)?;
+            Ok(match wanted {
+                true if body.is_short() => body.copy_all(net, tx).map(|()| None),
+                true => Ok(Some(body)),
+                false => Ok(None),
+            })
+        })?;
+        match rest {
+            Ok(None) => {}
+            Ok(Some(body)) => self.core().put_file(id.conn().index, body),
+            // The length has been announced: only the end of the connection tells the peer.
+            Err(e) => self.core().abort(id.conn().index, Reason::Io(e.kind())),
+        }
+        Ok(())
     }
 
     /// Gives the seconds since 1970.

@@ -302,7 +302,7 @@ impl Handle {
         Ok(())
     }
 
-    /// Gives how many bytes wait to be sent on a connection.
+    /// Gives how many bytes wait to be sent on a connection, those of files not counted.
     pub fn queued(&self, id: ConnId) -> usize {
         self.core().named(id).map_or(0, |slot| slot.out.len())
     }

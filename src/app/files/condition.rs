@@ -59,7 +59,7 @@ fn any(request: &Request<'_>, name: &str, same: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Gives the entity tags of a list, with their mark of weakness, up to the first that is malformed.
-fn tags(list: &str) -> impl Iterator<Item = &str> {
+pub(super) fn tags(list: &str) -> impl Iterator<Item = &str> {
     let mut rest = list;
     core::iter::from_fn(move || {
         rest = rest.trim_start_matches([' ', '\t', ',']);

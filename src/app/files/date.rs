@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     seconds(year, month, day, time)
 }
 
-/// Two digits are the year in the past or the next 50 years: taken as 1970 to 2069.
+/// Two digits are taken as 1970 to 2069.
 fn century(year: u64) -> u64 {
     if year < 70 { 2000 + year } else { 1900 + year }
 }

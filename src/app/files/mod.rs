@@ -224,7 +224,7 @@ impl Files {
             Ok(_) if is_dir || self.index.is_none() => response.error(404),
             Ok(_) => to_directory(request, response),
             Err(Miss::NotFound) => response.error(404),
-            Err(Miss::Busy) => response.header("retry-after", "1").error(503),
+            Err(Miss::Busy) => response.header("Retry-After", "1").error(503),
         }
     }
 
@@ -361,7 +361,7 @@ fn give(request: &Request<'_>, chosen: &Chosen, response: Response<'_>) -> Answe
         Asked::Whole => whole(found, response),
         Asked::None => {
             let size = std::format!("bytes */{}", found.meta.len);
-            response.header("content-range", &size).error(416)
+            response.header("Content-Range", &size).error(416)
         }
         Asked::Parts(parts) => match parts.as_slice() {
             [one] => part(found, *one, response),
@@ -372,15 +372,15 @@ fn give(request: &Request<'_>, chosen: &Chosen, response: Response<'_>) -> Answe
 
 fn whole(found: &Found, response: Response<'_>) -> Answer {
     let body = Body::new(Rc::clone(&found.file), 0, found.meta.len);
-    response.header("content-type", found.mime).lines(&found.lines).file(body)
+    response.header("Content-Type", found.mime).lines(&found.lines).file(body)
 }
 
 fn part(found: &Found, range: Range, response: Response<'_>) -> Answer {
     let body = Body::new(Rc::clone(&found.file), range.first, range.len);
     response
         .status(206)
-        .header("content-type", found.mime)
-        .header("content-range", &content_range(found, range))
+        .header("Content-Type", found.mime)
+        .header("Content-Range", &content_range(found, range))
         .lines(&found.lines)
         .file(body)
 }
@@ -406,7 +406,7 @@ fn multipart(found: &Found, ranges: &[Range], response: Response<'_>) -> Answer 
     parts.push(Part { text, ..Part::default() });
     response
         .status(206)
-        .header("content-type", &std::format!("multipart/byteranges; boundary={boundary}"))
+        .header("Content-Type", &std::format!("multipart/byteranges; boundary={boundary}"))
         .lines(&found.lines)
         .file(Body::parts(Rc::clone(&found.file), parts))
 }
@@ -414,3 +414,6 @@ fn multipart(found: &Found, ranges: &[Range], response: Response<'_>) -> Answer 
 fn content_range(found: &Found, range: Range) -> String {
     std::format!("bytes {}-{}/{}", range.first, range.last(), found.meta.len)
 }
+
+#[cfg(test)]
+mod tests;

@@ -536,7 +536,7 @@ impl Handle {
     }
 
     /// Works on the answer of an exchange that is under way.
-    fn exchange<T>(
+    pub(in crate::runtime) fn exchange<T>(
         &self,
         id: ExchangeId,
         f: impl FnOnce(&mut h1::Server, &mut crate::io::Tx<'_>, &[u8; 29]) -> Result<T, Error>,
@@ -573,37 +573,6 @@ impl Handle {
                 body,
             )
         })
-    }
-
-    /// Answers with parts of a file: a short one at once, a long one behind its head.
-    #[cfg(feature = "server")]
-    fn answer_file(
-        &self,
-        id: ExchangeId,
-        status: u16,
-        fields: &[u8],
-        body: Body,
-    ) -> Result<(), SendError> {
-        let net = &*self.0.net;
-        let rest = self.exchange(id, |http, tx, date| {
-            let length = Length::Known(body.len());
-            let date = Some(date);
-            http.respond(tx, &h1::Response { status, fields, length, date, close: false })?;
-            let wanted = http.lend(body.len())?;
-            http.finish(tx)?;
-            Ok(match wanted {
-                true if body.is_short() => body.copy_all(net, tx).map(|()| None),
-                true => Ok(Some(body)),
-                false => Ok(None),
-            })
-        })?;
-        match rest {
-            Ok(None) => {}
-            Ok(Some(body)) => self.core().put_file(id.conn.index, body),
-            // The length has been announced: only the end of the connection tells the peer.
-            Err(e) => self.core().abort(id.conn.index, Reason::Io(e.kind())),
-        }
-        Ok(())
     }
 
     /// Answers for somebody who did not. Nothing to do if the answer is complete or the peer gone;
