@@ -67,11 +67,16 @@ pub(super) fn send_file(
 
 /// Tells whether the process ignores SIGPIPE.
 pub(super) fn ignores_sigpipe() -> bool {
-    const SIGPIPE_BIT: u64 = 1 << 12;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & SIGPIPE_BIT != 0)
+    // What cannot be known is taken for the worse.
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| sigpipe_is_in(&status))
+}
+
+/// Reads the mask of ignored signals in what `/proc/self/status` says.
+fn sigpipe_is_in(status: &str) -> bool {
+    const SIGPIPE: u64 = 1 << 12;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & SIGPIPE != 0)
 }
 
 /// The system's source of random bytes.
@@ -95,6 +100,24 @@ impl Random {
                 // `open` has proved that the call works; predictable bytes would be worse.
                 Err(_) => std::process::abort(),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_known() {
+        assert!(ignores_sigpipe(), "a program whose `main` is Rust ignores it");
+        for (status, ignored) in [
+            ("SigBlk:\t0000000000001000\nSigIgn:\t0000000000001000\n", true),
+            ("SigBlk:\t0000000000001000\nSigIgn:\t0000000000000fff\n", false),
+            ("SigIgn:\tnonsense\n", false),
+            ("", false),
+        ] {
+            assert_eq!(sigpipe_is_in(status), ignored, "{status}");
         }
     }
 }
