@@ -113,6 +113,8 @@ pub mod http {
     #[cfg(feature = "client")]
     pub use crate::app::client::{Ask, Client, Whole};
     #[cfg(feature = "server")]
+    pub use crate::app::files::Files;
+    #[cfg(feature = "server")]
     pub use crate::app::http::Server;
     pub use crate::proto::h1::Fields;
     pub use crate::proto::h1::ResponseHead;

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, in which units, and what else is taken for.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const EXIT_CODES: &str = "Exit codes: 0 after a goodbye, 1 if the system refuses
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the live page, /plaintext, POST /echo and the WebSocket /echo
+    /// Serve a directory, or the live page, /plaintext, POST /echo and the WebSocket /echo
     #[command(after_help = SERVE_NOTES)]
     Serve(Serve),
 }
@@ -34,8 +35,13 @@ pub(crate) enum Command {
 const SERVE_NOTES: &str = "\
 SIZE is a number of bytes, or of units of 1024: 64k, 16m, 1g. SECS may have decimals: 0.5.
 
-Routes: / and /_lodger (the live page, fed by /_lodger/feed), /plaintext, POST /echo
+Routes without DIR: / and /_lodger (the live page, fed by /_lodger/feed), /plaintext, POST /echo
 (answers with the body, which is held in memory whole), WebSocket /echo; all else is 404.
+
+With DIR: its files at /, index.html for a directory, the live page at /_lodger, nothing else.
+Conditional requests and ranges; a.css.br and a.css.gz in place of a.css to those who accept that,
+unless they are older. What begins with a dot or leaves DIR, through a link too, is 404. A change
+is seen within a second. Reading a slow disk holds up everybody.
 
 SIGTERM and SIGINT say goodbye: no new connection is taken, answers under way are completed,
 WebSockets are closed with 1001. A second one ends at once. Both exit with 0.
@@ -46,6 +52,13 @@ or at --max-connections accepting pauses, and those who wait are served later.";
 /// Where and within which limits to serve.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
+    /// Directory whose files are served at /
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Cache-Control of the files: "public, max-age=3600"
+    #[arg(long, value_name = "VALUE", requires = "dir", value_parser = field_value)]
+    pub(crate) cache_control: Option<String>,
+
     /// Where to listen: IP:PORT or unix:PATH; repeatable; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681", value_parser = Addr::parse)]
     pub(crate) listen: Vec<Addr>,
@@ -201,6 +214,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| String::from("a time is 0.001 to 100000000 seconds: 0.5, 30"))
 }
 
+/// Reads what may stand in a field.
+fn field_value(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if fits { Ok(text.to_owned()) } else { Err(String::from("a field's value is visible ASCII")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +299,17 @@ mod tests {
             "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen' \
              (see lodger serve --help)"
         );
+    }
+
+    #[test]
+    fn a_directory_is_served_by_its_name() {
+        let serve = parsed(&["www", "--cache-control", "max-age=1"]).unwrap();
+
+        assert_eq!(serve.dir, Some(PathBuf::from("www")));
+        assert_eq!(serve.cache_control.as_deref(), Some("max-age=1"));
+        assert!(parsed(&["--cache-control", "max-age=1"]).is_err());
+        assert!(parsed(&["www", "--cache-control", "a\nb"]).is_err());
+        assert!(parsed(&["www", "other"]).is_err());
     }
 
     #[test]

@@ -19,7 +19,11 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
     raise_file_limit();
     let rt = Runtime::standalone_with(options.limits()).map_err(|e| refused("start", &e))?;
     signal::goodbye(&rt, options.grace).map_err(|e| refused("hear signals", &e))?;
-    let service = routes(options).into_service();
+    let server = routes(options);
+    server.prepare(&rt).map_err(|e| {
+        Problem::new(format!("cannot serve {e}: name a directory that may be read"))
+    })?;
+    let service = server.into_service();
     let listeners: Vec<ListenerId> =
         options.listen.iter().map(|addr| listen(&rt, addr, &service)).collect::<Result<_, _>>()?;
     for listener in listeners {
@@ -29,6 +33,15 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
 }
 
 fn routes(options: &args::Serve) -> http::Server {
+    let live = Live::new("/_lodger");
+    if let Some(dir) = &options.dir {
+        let files = http::Files::new(dir);
+        let files = match &options.cache_control {
+            Some(value) => files.cache_control(value),
+            None => files,
+        };
+        return live.mount(http::Server::new().files("/", files));
+    }
     let (max_body, echo) = (options.max_body, ws::Config::from(&options.limits().ws));
     let server = http::Server::new()
         .get("/plaintext", |_, response| response.text("Hello, World!"))
@@ -38,7 +51,7 @@ fn routes(options: &args::Serve) -> http::Server {
             })
         })
         .ws_with("/echo", echo, |_| Ok(Echo));
-    Live::new("/_lodger").also("/").mount(server)
+    live.also("/").mount(server)
 }
 
 /// Sends every message back.

@@ -458,3 +458,139 @@ fn idle_is_no_wakeup_and_no_thread() {
     // Resident memory in kB; what a debug build holds.
     assert!(program.status("VmRSS") < 8 << 10);
 }
+
+// ---- Files ----
+
+/// Asks for a path with these field lines. Gives the head and the body.
+fn ask(addr: &str, path: &str, fields: &str) -> (String, Vec<u8>) {
+    let mut stream = connect(addr);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    // A file that became shorter may end in a reset.
+    let _ = stream.read_to_end(&mut all);
+    let end = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let body = all.split_off(end);
+    (String::from_utf8(all).unwrap(), body)
+}
+
+fn status(addr: &str, path: &str) -> String {
+    ask(addr, path, "").0[9..12].to_owned()
+}
+
+fn noise(n: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(n).collect()
+}
+
+#[test]
+fn a_directory_is_served_whole_and_in_parts() {
+    let dir = Dir::new("www");
+    let big = noise(5 << 20);
+    fs::write(dir.join("big.bin"), &big).unwrap();
+    fs::write(dir.join("index.html"), "<h1>home</h1>").unwrap();
+    fs::write(dir.join(".hidden"), "hidden").unwrap();
+    let path = dir.0.to_str().unwrap();
+    let args = ["serve", path, "--listen", "127.0.0.1:0", "--cache-control", "max-age=9"];
+    let mut program = Program::start(&args);
+    let addr = program.addr();
+
+    let (head, body) = ask(&addr, "/big.bin", "");
+    assert!(body == big && head.contains("\r\nCache-Control: max-age=9\r\n"), "{head}");
+    let (head, body) = ask(&addr, "/big.bin", "Range: bytes=1000000-\r\n");
+    assert!(body == big[1_000_000..] && head.starts_with("HTTP/1.1 206 "), "{head}");
+    assert_eq!(ask(&addr, "/", "").1, b"<h1>home</h1>");
+    assert!(ask(&addr, "/_lodger", "").0.contains("text/html"));
+    for hidden in ["/.hidden", "/plaintext", "/../Cargo.toml", "/%2e%2e/Cargo.toml"] {
+        assert_eq!(status(&addr, hidden), "404", "{hidden}");
+    }
+    assert_eq!(status(&addr, "/..%2fCargo.toml"), "400");
+
+    program.signal("TERM");
+    assert_eq!(program.end().0, Some(0));
+}
+
+#[test]
+fn links_lead_nowhere_outside() {
+    let dir = Dir::new("links");
+    fs::create_dir(dir.join("www")).unwrap();
+    fs::write(dir.join("secret"), "secret").unwrap();
+    fs::write(dir.join("www/a.txt"), "inside").unwrap();
+    for (target, link) in [("a.txt", "in"), ("../secret", "out"), ("/etc/passwd", "top")] {
+        std::os::unix::fs::symlink(target, dir.join("www").join(link)).unwrap();
+    }
+    let www = dir.join("www");
+    let mut program = Program::start(&["serve", www.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let addr = program.addr();
+
+    assert_eq!((status(&addr, "/out").as_str(), status(&addr, "/top").as_str()), ("404", "404"));
+    assert_eq!(status(&addr, "/a.txt"), "200");
+    if cfg!(target_os = "linux") {
+        assert_eq!(ask(&addr, "/in", "").1, b"inside");
+    }
+}
+
+/// Its length was announced: the end of the connection is all that can tell the peer.
+#[test]
+fn a_file_that_shrinks_ends_its_connection_short() {
+    let dir = Dir::new("shrinks");
+    let path = dir.join("big.bin");
+    fs::write(&path, noise(64 << 20)).unwrap();
+    let mut program =
+        Program::start(&["serve", dir.0.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let mut stream = connect(&program.addr());
+    stream.write_all(b"GET /big.bin HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut first = [0; 1000];
+    stream.read_exact(&mut first).unwrap();
+
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1000).unwrap();
+    let rest = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(0);
+
+    assert!(String::from_utf8_lossy(&first).contains("Content-Length: 67108864\r\n"));
+    assert!(rest < 64 << 20, "{rest}");
+    assert!(program.is_running());
+}
+
+/// Nothing is kept of a file but its descriptor.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_large_file_is_not_held_in_memory_and_a_slow_peer_costs_nothing() {
+    let dir = Dir::new("large");
+    fs::write(dir.join("big.bin"), noise(64 << 20)).unwrap();
+    let mut program =
+        Program::start(&["serve", dir.0.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let addr = program.addr();
+    let slow: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = connect(&addr);
+            stream.write_all(b"GET /big.bin HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    sleep(Duration::from_millis(1500));
+
+    let before = program.status("voluntary_ctxt_switches");
+    sleep(Duration::from_secs(1));
+
+    // It may let its remembered names go meanwhile.
+    assert!(program.status("voluntary_ctxt_switches") <= before + 2);
+    assert!(program.status("VmRSS") < 10 << 10, "{} kB", program.status("VmRSS"));
+    assert_eq!(ask(&addr, "/big.bin", "Range: bytes=-5\r\n").1.len(), 5);
+    drop(slow);
+}
+
+#[test]
+fn a_missing_directory_is_told() {
+    let mut command = Command::new(LODGER);
+    command.args(["serve", "/nowhere/at/all", "--listen", "127.0.0.1:0"]);
+
+    let (code, said) = refused(command);
+
+    assert_eq!((code, said.contains("/nowhere/at/all")), (Some(1), true), "{said}");
+}

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use super::files::{Files, to_directory};
 use crate::runtime::handler::http::{Answer, Request, Response, Routes};
-use crate::runtime::{Serve, Service};
+use crate::runtime::{Handle, Serve, Service};
 
 /// Parameters that one pattern may have.
 const PARAMS: usize = 8;
@@ -39,6 +40,7 @@ pub struct Server {
     hosts: Vec<(String, Self)>,
     fallback: Option<Route>,
     errors: Option<Page>,
+    files: Vec<Rc<Files>>,
     wrong: Option<String>,
 }
 
@@ -144,6 +146,32 @@ impl Server {
             }
         }
         self
+    }
+
+    /// Serves the files of a directory below `prefix`: `files("/static", "assets")`; at `/` all
+    /// paths that have no route of their own. [`Files`] has more to say about how.
+    ///
+    /// GET and HEAD, conditional requests, ranges (one or several), files prepared by brotli and
+    /// gzip, `index.html` for a directory, a redirect where its slash is missing. What begins with
+    /// a dot, leaves the directory (by a symbolic link too) or is no regular file is a 404. A file
+    /// is never held in memory whole, and one that becomes shorter while it is sent ends its
+    /// connection.
+    ///
+    /// The prefix may have parameters, except one named `file`.
+    pub fn files(self, prefix: &str, dir: impl Into<Files>) -> Self {
+        let files = dir.into().share();
+        let prefix = prefix.trim_end_matches('/');
+        let (root, below) = (Rc::clone(&files), Rc::clone(&files));
+        let mut server = self
+            .get(&std::format!("{prefix}/"), move |req, res| root.answer(req, "", res))
+            .get(&std::format!("{prefix}/{{*file}}"), move |req, res| {
+                below.answer(req, req.param("file").unwrap_or_default(), res)
+            });
+        if !prefix.is_empty() {
+            server = server.get(prefix, to_directory);
+        }
+        server.files.push(files);
+        server
     }
 
     /// Serves `host` (without a port, compared without case) by routes of its own. A request for
@@ -300,6 +328,11 @@ impl Serve for Server {
             Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidInput, wrong.clone())),
             None => Ok(()),
         }
+    }
+
+    fn prepare(&self, h: &Handle) -> io::Result<()> {
+        self.files.iter().try_for_each(|files| files.open(h))?;
+        self.hosts.iter().try_for_each(|(_, server)| server.prepare(h))
     }
 
     fn into_service(self) -> Service {

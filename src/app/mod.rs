@@ -3,6 +3,8 @@
 #[cfg(feature = "client")]
 pub(crate) mod client;
 #[cfg(feature = "server")]
+pub(crate) mod files;
+#[cfg(feature = "server")]
 pub(crate) mod http;
 #[cfg(feature = "live")]
 pub(crate) mod live;

@@ -47,7 +47,7 @@ impl Upgrade {
         errors: Option<&Page>,
     ) -> Answer {
         if !request.is_upgrade() {
-            return page(errors, 426, response.fixed_fields(UPGRADE));
+            return page(errors, 426, response.lines(UPGRADE));
         }
         let offer = Offer::from_fields(request.fields().iter());
         let accepted = match accept(&offer, &self.config) {
@@ -55,7 +55,7 @@ impl Upgrade {
             Err(refusal) => {
                 // A 426 names the protocol, and Connection names that field: RFC 9110, 7.8.
                 let named = if refusal.status == 426 { CONNECTION } else { "" };
-                let response = response.fixed_fields(named).fixed_fields(refusal.fields);
+                let response = response.lines(named).lines(refusal.fields);
                 return page(errors, refusal.status, response);
             }
         };

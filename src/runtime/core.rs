@@ -39,7 +39,7 @@ pub(crate) enum State {
 
 /// What is going on with a slot, one bit each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(pub(super) u16);
 
 impl Flags {
     /// Its handler is on the stack: not served, timed or buried from above.
@@ -74,6 +74,8 @@ impl Flags {
     pub(crate) const ASIDE: Self = Self(1 << 13);
     /// Its connection is being made; what is queued waits for it.
     pub(crate) const CONNECTING: Self = Self(1 << 14);
+    /// A part of a file is to be sent behind the queue.
+    pub(crate) const FILE: Self = Self(1 << 15);
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -126,13 +128,19 @@ impl Slot {
         self.extra.as_ref().map_or(0, |extra| extra.tail.len())
     }
 
+    /// Whether something is still to be sent.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.out.is_empty() || self.flags.has(Flags::FILE)
+    }
+
     /// Whether a read would be of use now.
     pub(crate) fn wants_read(&self, limits: &Limits) -> bool {
         match self.state {
             State::Open if self.flags.has(Flags::LISTENER) => !self.flags.has(Flags::HELD),
             State::Open => {
-                !self.flags.has(Flags(Flags::PAUSED.0 | Flags::EOF.0 | Flags::CONNECTING.0))
-                    && self.out.len() <= limits.io.queue_high
+                !self.flags.has(Flags(
+                    Flags::PAUSED.0 | Flags::EOF.0 | Flags::CONNECTING.0 | Flags::FILE.0,
+                )) && self.out.len() <= limits.io.queue_high
                     && (self.tail() == 0 || self.stack.wants_input())
             }
             State::Linger => true,
@@ -146,7 +154,7 @@ impl Slot {
         if self.wants_read(limits) {
             want |= Interest::READ;
         }
-        if !self.out.is_empty() || self.flags.has(Flags::CONNECTING) {
+        if self.has_output() || self.flags.has(Flags::CONNECTING) {
             want |= Interest::WRITE;
         }
         want
@@ -158,7 +166,9 @@ impl Slot {
         let still = self.state == State::Open
             && !self.ready.is_read()
             && self.out.is_empty()
-            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0 | Flags::CONNECTING.0));
+            && !self
+                .flags
+                .has(Flags(Flags::KICK.0 | Flags::WANT.0 | Flags::CONNECTING.0 | Flags::FILE.0));
         !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
     }
 
@@ -166,13 +176,13 @@ impl Slot {
         match self.state {
             State::Free => false,
             State::Dead => true,
-            State::Closing => self.out.is_empty() || self.ready.is_write(),
+            State::Closing => !self.has_output() || self.ready.is_write(),
             State::Linger => self.flags.has(Flags::KICK) || self.ready.is_read(),
             State::Open => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
                     || self.ready.is_write()
-                        && (!self.out.is_empty() || self.flags.has(Flags::CONNECTING))
+                        && (self.has_output() || self.flags.has(Flags::CONNECTING))
                     || self.wants_writable(limits)
             }
         }
@@ -180,7 +190,9 @@ impl Slot {
 
     /// Whether the handler asked for `writable` and there is room.
     pub(crate) fn wants_writable(&self, limits: &Limits) -> bool {
-        self.flags.has(Flags::WANT) && self.out.len() <= limits.io.queue_low
+        self.flags.has(Flags::WANT)
+            && self.out.len() <= limits.io.queue_low
+            && !self.flags.has(Flags::FILE)
     }
 
     /// When something is due here: by its protocol, its output or its state.
@@ -188,6 +200,8 @@ impl Slot {
         let since = self.since;
         let stall = || since + limits.io.write_stall;
         match self.state {
+            // It is not the peer's next request that is waited for.
+            State::Open if self.flags.has(Flags::FILE) => Some(stall()),
             State::Open if self.flags.has(Flags::CONNECTING) => {
                 Some(self.since + limits.client.connect)
             }
@@ -210,10 +224,20 @@ impl Slot {
         now: Micros,
         limits: &Limits,
     ) -> u64 {
-        if self.out.is_empty() { 0 } else { self.flush_some(net, pool, now, limits) }
+        if self.flags.has(Flags::FILE) {
+            return self.flush_file(net, pool, now, limits);
+        }
+        if self.out.is_empty() { 0 } else { self.flush_bytes(net, pool, now, limits) }
     }
 
-    fn flush_some(&mut self, net: &dyn Net, pool: &mut Pool, now: Micros, limits: &Limits) -> u64 {
+    /// Sends what is in the queue.
+    pub(super) fn flush_bytes(
+        &mut self,
+        net: &dyn Net,
+        pool: &mut Pool,
+        now: Micros,
+        limits: &Limits,
+    ) -> u64 {
         let queued = self.out.len();
         let ready = self.ready.is_write() && !self.flags.has(Flags::CONNECTING);
         let (Some(sock), true) = (self.sock, ready) else { return 0 };
@@ -268,6 +292,8 @@ pub(crate) struct Extra {
     pub(crate) stages: Option<super::dial::Stages>,
     /// A handler that was given out of its turn, to be installed by the next.
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
+    /// What is sent of a file behind the output; `Flags::FILE` tells that it is there.
+    pub(crate) file: Option<super::file::Body>,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
 }
@@ -454,6 +480,7 @@ impl Core {
             slot.why = why;
         }
         slot.state = State::Dead;
+        slot.flags.clear(Flags::FILE);
         slot.out.clear(&mut self.pool);
         self.stats.aborted += u64::from(!matches!(why, Reason::Done));
         self.let_go(index);
@@ -542,9 +569,10 @@ impl Core {
         !self.runq.is_empty()
             || !self.dirty.is_empty()
             || !self.orphans.is_empty()
-            || self.running.iter().any(|&i| {
-                self.slots.get(i).is_some_and(|s| !s.out.is_empty() && s.ready.is_write())
-            })
+            || self
+                .running
+                .iter()
+                .any(|&i| self.slots.get(i).is_some_and(|s| s.has_output() && s.ready.is_write()))
     }
 
     /// Sends what is queued on a slot; a failure ends it.
@@ -581,7 +609,7 @@ impl Core {
 #[inline]
 pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
     let armed = slot.alarm != Micros::ZERO;
-    let open = slot.state == State::Open && slot.out.is_empty();
+    let open = slot.state == State::Open && !slot.has_output();
     if armed && open && slot.stack.deadline_moves_on() {
         return;
     }
@@ -611,7 +639,7 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        if self.stream.is_some() {
+        if self.stream.is_some() || self.file.is_some() {
             return false;
         }
         self.stages.is_none() && self.tail.is_empty() && self.part.is_empty() && self.lingered == 0

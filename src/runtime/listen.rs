@@ -38,6 +38,7 @@ impl Handle {
         let opened = self
             .check_alive()
             .and_then(|()| server.check())
+            .and_then(|()| server.prepare(self))
             .and_then(|()| Addr::parse(addr))
             .and_then(|addr| self.0.net.listen(&addr));
         match opened {
@@ -58,7 +59,8 @@ impl Handle {
         fd: OwnedFd,
         server: S,
     ) -> Result<ListenerId, Rejected<(Option<OwnedFd>, S)>> {
-        if let Err(error) = self.check_alive().and_then(|()| server.check()) {
+        let checked = self.check_alive().and_then(|()| server.check());
+        if let Err(error) = checked.and_then(|()| server.prepare(self)) {
             return Err(Rejected { value: (Some(fd), server), error });
         }
         match self.0.net.adopt(fd) {

@@ -8,6 +8,8 @@ mod core;
 mod date;
 mod dial;
 mod entropy;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "servers serve files"))]
+pub(crate) mod file;
 pub(crate) mod handler;
 mod id;
 mod listen;
@@ -304,7 +306,7 @@ impl Handle {
         Ok(())
     }
 
-    /// Gives how many bytes wait to be sent on a connection.
+    /// Gives how many bytes wait to be sent on a connection, those of files not counted.
     pub fn queued(&self, id: ConnId) -> usize {
         self.core().named(id).map_or(0, |slot| slot.out.len())
     }

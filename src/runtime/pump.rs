@@ -81,7 +81,8 @@ fn poll<'s, 'a: 's>(
         slot.flags.set(Flags::KICK);
         return Ok(None);
     }
-    if slot.flags.has(Flags::PAUSED) {
+    // The end of a file, as that of a pause, has the rest served.
+    if slot.flags.has(Flags(Flags::PAUSED.0 | Flags::FILE.0)) {
         return Ok(None);
     }
     if slot.out.len() > limits.io.queue_high {
@@ -112,7 +113,8 @@ impl Core {
     fn drained(&mut self, id: ConnId, net: &dyn Net) -> Option<usize> {
         let Self { slots, pool, entropy, limits, now, life, .. } = self;
         let slot = slots.get_mut(id.index).filter(|slot| slot.state == State::Open)?;
-        if slot.out.len() > limits.io.queue_low || *life != Life::On {
+        let waits = slot.out.len() > limits.io.queue_low || slot.flags.has(Flags::FILE);
+        if waits || *life != Life::On {
             return None;
         }
         let mut random = || entropy.next(net);

@@ -187,10 +187,10 @@ fn broke(core: &mut Core, index: u32, e: Error) {
         true => Reason::Eof,
         false => Reason::Peer(e),
     };
-    if slot.out.is_empty() {
-        core.abort(index, why);
-    } else {
+    if slot.has_output() {
         core.start_close(index, why, true);
+    } else {
+        core.abort(index, why);
     }
 }
 
@@ -269,6 +269,7 @@ fn unstash(core: &mut Core, frame: &mut Frame, index: u32) -> usize {
     let Some(extra) = slots.get_mut(index).and_then(|slot| slot.extra.as_mut()) else { return 0 };
     let len = extra.tail.len();
     if len == 0 {
+        core.drop_empty_extra(index);
         return 0;
     }
     if frame.rx.len() < len {
@@ -314,8 +315,10 @@ fn drain(h: &Handle, index: u32) {
         core.queue(index);
         return;
     }
-    if !slot.out.is_empty() {
+    if slot.has_output() {
         core.arm_deadline(index);
+        // A file goes window by window.
+        core.queue_if_work(index);
         h.sync(&mut core, index);
         return;
     }
@@ -427,7 +430,7 @@ impl Core {
             return;
         }
         let connecting = slot.flags.has(Flags::CONNECTING);
-        let stalled = !slot.out.is_empty() && slot.since + self.limits.io.write_stall <= now;
+        let stalled = slot.has_output() && slot.since + self.limits.io.write_stall <= now;
         match slot.state {
             State::Free | State::Dead => {}
             State::Linger => {
@@ -441,6 +444,7 @@ impl Core {
             State::Open if connecting => self.arm_deadline(index),
             State::Open | State::Closing if stalled => self.abort(index, Reason::WriteStall),
             State::Closing => self.arm_deadline(index),
+            State::Open if slot.flags.has(Flags::FILE) => self.arm_deadline(index),
             State::Open if slot.flags.has(Flags::LISTENER) => {
                 slot.flags.clear(Flags::HELD);
                 self.kick(index);

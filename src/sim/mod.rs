@@ -42,6 +42,7 @@
 
 mod driver;
 mod faults;
+mod files;
 mod net;
 mod queue;
 mod state;

@@ -4,11 +4,12 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use std::io;
+use std::path::Path;
 
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 
-use lodger_backend::{Addr, Net, Sock, Source};
+use lodger_backend::{Addr, File, Meta, Net, Sock, Source};
 
 use super::state::{Kind, Socket, State};
 
@@ -105,6 +106,32 @@ impl Net for SimNet {
 
     fn close(&self, sock: Sock) {
         self.with(|s| s.close(sock.bits()));
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        self.with(|s| s.files.open_dir(path))
+    }
+
+    fn open_beneath(&self, root: File, path: &str) -> io::Result<(File, Meta)> {
+        self.with(|s| s.files.open_beneath(root, path, EPOCH))
+    }
+
+    fn read_at(&self, file: File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.with(|s| s.files.read_at(file, offset, buf))
+    }
+
+    fn send_file(&self, sock: Sock, file: File, offset: u64, len: usize) -> io::Result<usize> {
+        self.with(|s| {
+            if !s.files.sends {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            let part = s.files.part(file, offset, len)?;
+            s.send(sock.bits(), &[io::IoSlice::new(&part)])
+        })
+    }
+
+    fn close_file(&self, file: File) {
+        self.with(|s| s.files.close(file));
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use lodger_backend::{Addr, Micros, Ready};
 
 use super::faults::{Faults, Injected, Rng};
+use super::files::Files;
 use super::queue::Queue;
 use super::stream::{Phase, Readiness, Stream};
 use super::trace::Trace;
@@ -71,6 +72,7 @@ pub(super) struct State {
     pub(super) queues: Vec<Option<Queue>>,
     /// The next accepts that fail, by error number.
     pub(super) accept_failures: VecDeque<i32>,
+    pub(super) files: Files,
     flying: BTreeMap<(Micros, u64), Delivery>,
     /// Numbers sockets and deliveries. No number is used twice.
     count: u64,
@@ -90,6 +92,7 @@ impl State {
             sockets: BTreeMap::new(),
             queues: Vec::new(),
             accept_failures: VecDeque::new(),
+            files: Files::default(),
             flying: BTreeMap::new(),
             count: 0,
             next_port: 49_151,

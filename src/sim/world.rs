@@ -136,6 +136,34 @@ impl World {
         open.saturating_sub(waiting.sum())
     }
 
+    /// Makes a file with this content, changed now; its directories come with it. Who has the one
+    /// of before open keeps that.
+    pub fn put_file(&self, path: &str, content: impl AsRef<[u8]>) {
+        let mut s = self.0.borrow_mut();
+        let modified = s.now;
+        s.files.put(path, content.as_ref(), modified);
+    }
+
+    /// Cuts a file to its first `len` bytes in place, for those who have it open too.
+    pub fn cut_file(&self, path: &str, len: usize) {
+        self.0.borrow_mut().files.cut(path, len);
+    }
+
+    /// Removes a file. Who has it open keeps it.
+    pub fn remove_file(&self, path: &str) {
+        self.0.borrow_mut().files.remove(path);
+    }
+
+    /// Gives how many files and directories are open.
+    pub fn open_files(&self) -> usize {
+        self.0.borrow().files.open()
+    }
+
+    /// Sets whether the system sends files to sockets itself; else guests have to read them.
+    pub fn sends_files(&self, on: bool) {
+        self.0.borrow_mut().files.sends = on;
+    }
+
     /// Gives how many sockets are watched, by all drivers together.
     pub fn watched(&self) -> usize {
         self.0.borrow().queues.iter().flatten().map(|queue| queue.watches.len()).sum()

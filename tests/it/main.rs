@@ -6,6 +6,7 @@
 
 mod chaos;
 mod client;
+mod files;
 mod http;
 mod idle;
 mod kit;

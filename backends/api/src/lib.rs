@@ -51,6 +51,8 @@ mod watch;
 #[cfg(feature = "std")]
 mod backend;
 #[cfg(feature = "std")]
+mod file;
+#[cfg(feature = "std")]
 mod nested;
 #[cfg(feature = "std")]
 mod net;
@@ -63,6 +65,8 @@ pub use watch::{Event, Interest, Ready, Token, Trigger};
 
 #[cfg(feature = "std")]
 pub use backend::{Backend, Driver};
+#[cfg(feature = "std")]
+pub use file::{File, Meta};
 #[cfg(feature = "std")]
 pub use nested::{Attached, Host, Nested, Pending};
 #[cfg(feature = "std")]

@@ -3,13 +3,15 @@
 use core::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
 #[cfg(unix)]
 use std::os::fd::{OwnedFd, RawFd};
+
+use crate::file::{File, Meta};
 
 /// An open socket of one [`Net`]: opaque, `Copy`, and never reused for another socket while a
 /// stale copy could still be mistaken for it.
@@ -123,7 +125,8 @@ impl TryFrom<&String> for Addr {
     }
 }
 
-/// The operating system, one method a system call. No method blocks; none calls the guest back.
+/// The operating system, one method a system call. No method blocks, but for the disk where it
+/// says so; none calls the guest back.
 ///
 /// Every socket made here is non-blocking and close-on-exec, and everything is sent so that no
 /// signal is raised (MSG_NOSIGNAL). `WouldBlock` means "try when it is reported ready".
@@ -193,4 +196,43 @@ pub trait Net {
 
     /// Closes the socket. Does nothing if it is not open.
     fn close(&self, sock: Sock);
+
+    /// Opens a directory, to open what is in it. A `Net` without files says `Unsupported`, here
+    /// and in the methods below.
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Opens a regular file or a directory below `root` for reading. `path` is relative, and its
+    /// segments are neither empty nor `.` nor `..`.
+    ///
+    /// Symbolic links are followed only where they stay below `root`, or not at all. Anything
+    /// but a regular file or a directory is `NotFound`, and opening it does not wait.
+    fn open_beneath(&self, root: File, path: &str) -> io::Result<(File, Meta)> {
+        let _ = (root, path);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Reads into `buf` from `offset` on; 0 is the end of the file. It may wait for the disk.
+    fn read_at(&self, file: File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let _ = (file, offset, buf);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends up to `len` bytes of a file, from `offset` on, without a copy of ours; returns how
+    /// many were taken, and 0 only where the file has ended. It may wait for the disk, not for
+    /// the peer, and raises no signal.
+    ///
+    /// `Unsupported` or `InvalidInput`: this file cannot go this way to this socket, so it is to
+    /// be read and sent.
+    fn send_file(&self, sock: Sock, file: File, offset: u64, len: usize) -> io::Result<usize> {
+        let _ = (sock, file, offset, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Closes a file or directory. Does nothing if it is not open.
+    fn close_file(&self, file: File) {
+        let _ = file;
+    }
 }

@@ -210,6 +210,19 @@ impl Server {
         self.writer.body(tx, data)
     }
 
+    /// Counts `n` bytes of the answer's body that go to the peer another way, right behind what is
+    /// in the output: a part of a file. `false`: HEAD, 204 and 304 leave them out.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: no head was written, it announced no length, or this is more than it announced.
+    pub fn lend(&mut self, n: u64) -> Result<bool, Error> {
+        if self.answer != Answer::Sending {
+            return Err(Error::misuse("a body without a head"));
+        }
+        self.writer.lend(n)
+    }
+
     /// Ends the answer. Does nothing where the answer is complete.
     ///
     /// # Errors

@@ -129,6 +129,24 @@ impl BodyWriter {
         Ok(())
     }
 
+    /// Counts `n` bytes that go to the peer another way, right behind what is in the output.
+    /// `false`: there is no body in this message, and they must not be sent.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: the length was not announced, or it is more than was announced.
+    pub fn lend(&mut self, n: u64) -> Result<bool, Error> {
+        match self.0 {
+            Self::SWALLOW => Ok(false),
+            Self::UNTIL_CLOSE | Self::CHUNKED => Err(Error::misuse("a length not announced")),
+            left => {
+                let left = left.checked_sub(n);
+                self.0 = left.ok_or(Error::misuse("a body longer than announced"))?;
+                Ok(true)
+            }
+        }
+    }
+
     /// Ends the body.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ use crate::proto::h1::{self, Fields, Length};
 use crate::proto::stack::Stack;
 use crate::runtime::Handle;
 use crate::runtime::core::State;
+#[cfg(feature = "server")]
+use crate::runtime::file::Body;
 use crate::runtime::id::{ConnId, Gone, Reason, SendError};
 
 /// Names one request and its answer: a connection's requests follow each other, so the connection
@@ -269,8 +271,8 @@ impl<'t> Response<'t> {
     }
 
     /// Adds field lines that are the engine's own, in wire form.
-    #[cfg(all(feature = "server", feature = "ws"))]
-    pub(crate) fn fixed_fields(mut self, lines: &'static str) -> Self {
+    #[cfg(feature = "server")]
+    pub(crate) fn lines(mut self, lines: &str) -> Self {
         if !lines.is_empty() && self.fields.capacity() == 0 {
             self.fields = self.h.core().pool.take();
         }
@@ -299,6 +301,17 @@ impl<'t> Response<'t> {
         }
         self.answered = true;
         Answer(Outcome::Ws(handler, Rc::clone(config)))
+    }
+
+    /// Answers with parts of a file.
+    #[cfg(feature = "server")]
+    pub(crate) fn file(mut self, body: Body) -> Answer {
+        self.answered = true;
+        let fields = core::mem::take(&mut self.fields);
+        // As in `whole`.
+        let _ = self.h.answer_file(self.id, self.status, &fields, body);
+        self.h.core().pool.put(fields);
+        Answer(Outcome::Sent)
     }
 
     fn whole(mut self, fixed: &'static [u8], body: &[u8]) -> Answer {
@@ -537,7 +550,7 @@ impl Handle {
     }
 
     /// Works on the answer of an exchange that is under way.
-    fn exchange<T>(
+    pub(in crate::runtime) fn exchange<T>(
         &self,
         id: ExchangeId,
         f: impl FnOnce(&mut h1::Server, &mut crate::io::Tx<'_>, &[u8; 29]) -> Result<T, Error>,

@@ -178,6 +178,16 @@ pub trait Serve: Sized {
         Ok(())
     }
 
+    /// Opens what it needs beside its sockets, once it is known to be right.
+    ///
+    /// # Errors
+    ///
+    /// The system's: a directory that is not there, for example.
+    fn prepare(&self, h: &Handle) -> std::io::Result<()> {
+        let _ = h;
+        Ok(())
+    }
+
     /// Makes the service.
     fn into_service(self) -> Service;
 }

@@ -2,6 +2,7 @@
 //! client, a browser, the shell.
 
 mod bad_input;
+mod files;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub(crate) fn run() -> ExitCode {
 /// Runs every test of the program as a step.
 pub(crate) fn steps(steps: &mut Steps) {
     http(steps);
+    files::run(steps);
     steps.step("program: WebSocket echo to the `ws` client", websocket);
     steps.step("program: unix: listener, port 0 twice", unix_and_more);
     steps.step("program: SIGTERM says goodbye", goodbye);

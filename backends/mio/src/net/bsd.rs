@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::sockopt::{set_socket_nosigpipe, set_tcp_nodelay};
 use rustix::net::{AddressFamily, SendFlags, SocketType, socket};
 
@@ -43,6 +44,30 @@ fn prepare(fd: BorrowedFd<'_>) -> io::Result<()> {
     ioctl_fionbio(fd, true)?;
     fcntl_setfd(fd, FdFlags::CLOEXEC)?;
     Ok(set_socket_nosigpipe(fd, true)?)
+}
+
+/// Opens what is below `root`, without following links.
+pub(super) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    super::files::walk(root, path, flags)
+}
+
+/// Sends nothing: each system has a `sendfile` of its own, and none is used.
+pub(super) fn send_file(
+    _to: BorrowedFd<'_>,
+    _from: BorrowedFd<'_>,
+    _offset: u64,
+    _len: usize,
+) -> rustix::io::Result<usize> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// Does not matter here.
+pub(super) fn ignores_sigpipe() -> bool {
+    false
 }
 
 /// The system's source of random bytes.

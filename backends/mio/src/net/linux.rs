@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{
@@ -39,6 +40,45 @@ pub(super) fn adopt(_fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens what is below `root`, links that stay there included.
+pub(super) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match openat2(root, path, flags, Mode::empty(), resolve) {
+        // A kernel before 5.6, or a filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => super::files::walk(root, path, flags),
+        opened => opened,
+    }
+}
+
+/// Sends a part of a file. Raises SIGPIPE where that is not ignored.
+pub(super) fn send_file(
+    to: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    offset: u64,
+    len: usize,
+) -> rustix::io::Result<usize> {
+    let mut offset = offset;
+    rustix::fs::sendfile(to, from, Some(&mut offset), len)
+}
+
+/// Tells whether the process ignores SIGPIPE.
+pub(super) fn ignores_sigpipe() -> bool {
+    // What cannot be known is taken for the worse.
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| sigpipe_is_in(&status))
+}
+
+/// Reads the mask of ignored signals in what `/proc/self/status` says.
+fn sigpipe_is_in(status: &str) -> bool {
+    const SIGPIPE: u64 = 1 << 12;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & SIGPIPE != 0)
+}
+
 /// The system's source of random bytes.
 #[derive(Debug)]
 pub(super) struct Random;
@@ -60,6 +100,24 @@ impl Random {
                 // `open` has proved that the call works; predictable bytes would be worse.
                 Err(_) => std::process::abort(),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_known() {
+        assert!(ignores_sigpipe(), "a program whose `main` is Rust ignores it");
+        for (status, ignored) in [
+            ("SigBlk:\t0000000000001000\nSigIgn:\t0000000000001000\n", true),
+            ("SigBlk:\t0000000000001000\nSigIgn:\t0000000000000fff\n", false),
+            ("SigIgn:\tnonsense\n", false),
+            ("", false),
+        ] {
+            assert_eq!(sigpipe_is_in(status), ignored, "{status}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lodger_backend::{Addr, Net, Sock, Source};
+use lodger_backend::{Addr, File, Meta, Net, Sock, Source};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
 use rustix::net::sockopt::{set_socket_reuseaddr, set_tcp_nodelay, socket_error, socket_type};
 use rustix::net::{
@@ -17,9 +17,11 @@ use rustix::net::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
+use files::Files;
 use slab::Slab;
 use unix_file::SocketFile;
 
+mod files;
 mod hosts;
 mod slab;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "linux.rs")]
@@ -39,6 +41,11 @@ const SLICES: usize = 1024;
 /// with MSG_NOSIGNAL write to a socket (SO_NOSIGPIPE where that is missing), so a peer that has
 /// gone is an error and never a signal.
 ///
+/// Files are opened by `openat2` with RESOLVE_BENEATH on Linux; elsewhere, and on kernels without
+/// it, segment by segment without following any symbolic link. `sendfile` knows no MSG_NOSIGNAL,
+/// so [`send_file`](Net::send_file) is `Unsupported` in a process that did not ignore SIGPIPE when
+/// it was first called; a program whose `main` is Rust ignores it.
+///
 /// The file of a Unix listener made here is removed when the listener is closed or the `OsNet` is
 /// dropped, if it is still that file. An adopted listener's file is left alone.
 #[derive(Debug)]
@@ -46,6 +53,7 @@ pub struct OsNet {
     // Before the sockets, so that it is dropped first: see `close`.
     files: RefCell<Vec<(Sock, SocketFile)>>,
     socks: RefCell<Slab>,
+    opened: Files,
     random: system::Random,
 }
 
@@ -57,7 +65,8 @@ impl OsNet {
     /// It does not.
     pub fn new() -> io::Result<Self> {
         let random = system::Random::open()?;
-        Ok(Self { socks: RefCell::default(), files: RefCell::default(), random })
+        let (socks, files) = (RefCell::default(), RefCell::default());
+        Ok(Self { socks, files, opened: Files::default(), random })
     }
 
     /// Calls `f` with the open socket. Nothing that `f` does comes back here.
@@ -208,6 +217,32 @@ impl Net for OsNet {
         // another file, so it is surely ours.
         self.files.borrow_mut().retain(|(owner, _)| *owner != sock);
         drop(self.socks.borrow_mut().remove(sock));
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        self.opened.open_dir(path)
+    }
+
+    fn open_beneath(&self, root: File, path: &str) -> io::Result<(File, Meta)> {
+        self.opened.open_beneath(root, path)
+    }
+
+    fn read_at(&self, file: File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.opened.with(file, |fd| rustix::io::pread(fd, buf, offset))
+    }
+
+    fn send_file(&self, sock: Sock, file: File, offset: u64, len: usize) -> io::Result<usize> {
+        if !self.opened.may_send() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.opened.with(file, |from| match self.socks.borrow().get(sock) {
+            Some(to) => system::send_file(to.as_fd(), from, offset, len),
+            None => Err(Errno::NOTCONN),
+        })
+    }
+
+    fn close_file(&self, file: File) {
+        self.opened.close(file);
     }
 }
 

@@ -345,3 +345,28 @@ fn random_bytes_and_the_time_are_plausible() {
     assert_ne!(a, b);
     assert!(net.unix_time() > 1_700_000_000);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_part_of_a_file_is_sent_without_a_copy_and_its_end_is_told() {
+    let place = Place::new("sendfile");
+    std::fs::write(place.0.join("f"), "0123456789").unwrap();
+    let net = net();
+    let (near, far) = pair(&net);
+    let root = net.open_dir(&place.0).unwrap();
+    let (file, _) = net.open_beneath(root, "f").unwrap();
+
+    assert_eq!(net.send_file(near, file, 3, 4).unwrap(), 4);
+    let mut buf = [0; 16];
+    let n = patiently(|| net.recv(far, &mut buf)).unwrap();
+    assert_eq!(&buf[..n], b"3456");
+    assert_eq!(net.send_file(near, file, 10, 4).unwrap(), 0);
+
+    // The test's `main` is Rust, so SIGPIPE is ignored: an error and no signal.
+    net.shutdown(near).unwrap();
+    let refused = net.send_file(near, file, 0, 4).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe);
+    net.close_file(file);
+    let gone = net.send_file(near, file, 0, 4).unwrap_err();
+    assert_eq!(gone.kind(), io::ErrorKind::NotConnected);
+}
