@@ -19,11 +19,13 @@ pub(crate) enum Stack {
     /// A plain byte stream.
     Raw(Raw),
     H1(h1::Server),
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     Client(Box<h1::Client>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
     /// A WebSocket whose request has been sent.
     #[cfg(feature = "ws")]
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     WsDial(Box<WsDial>),
 }
 

@@ -6,6 +6,10 @@
 
 mod core;
 mod date;
+#[cfg_attr(
+    not(all(feature = "client", feature = "ws")),
+    allow(dead_code, reason = "made by clients alone, and stages by WebSockets")
+)]
 mod dial;
 mod entropy;
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "servers serve files"))]

@@ -8,6 +8,7 @@ use super::id::{ConnId, Reason};
 use super::listen::Listener;
 use crate::proto::stack::Stack;
 
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod raw;
@@ -27,6 +28,7 @@ pub(crate) enum App {
         /// Of the exchange under way, where a handler was given for it.
         stream: Option<Box<dyn http::Handler>>,
     },
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     Client(Box<client::Asker>),
     #[cfg(feature = "ws")]
     Ws {
