@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `conformance`, `fuzz`.
+//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `platforms`,
+//! `conformance`, `fuzz`.
 //!
 //! Depends on std alone. What a command needs beyond cargo is installed where that is allowed, and
 //! otherwise the command says what it skips and why.
@@ -6,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
 
+mod bench;
 mod conformance;
 mod count;
 mod fuzz;
@@ -34,6 +36,7 @@ usage: cargo xtask COMMAND
   program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
+  bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
   conformance autobahn [quick|full|deflate|IDS]
                             the WebSocket suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
@@ -50,6 +53,10 @@ fn main() -> ExitCode {
         ["program"] => program::run(),
         ["count", flags @ ..] => match count::Plan::parse(flags) {
             Some(plan) => count::run(plan),
+            None => usage(),
+        },
+        ["bench", flags @ ..] => match bench::Plan::parse(flags) {
+            Some(plan) => bench::run(plan),
             None => usage(),
         },
         ["profile", "ws"] => count::profile(Kind::WsEcho),
