@@ -1,9 +1,8 @@
 //! The floor: the least that a server can do for `GET /plaintext` and for a WebSocket echo.
 //!
-//! One level-triggered epoll loop: one `recv` and one `send` for each report. No timeout, no limit
-//! but its buffer, no check that the masked bit is set, one answer for the one key that the loader
-//! sends; a slow reader blocks everybody. It allocates for a connection, never for a message that
-//! arrives whole.
+//! One level-triggered epoll loop: one `recv` and one `send` for each report. No timeout, no check,
+//! one answer for the one key that the loader sends; a slow reader blocks everybody. It allocates
+//! for a connection, never for a message that arrives whole.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program that says where it listens")]

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::ops::Range;
 use std::time::Instant;
 
 use lodger::Micros;
@@ -112,19 +111,23 @@ fn least(best: &mut Round, round: Round) {
     }
 }
 
-/// Arms every timer, moves each to a later time, as traffic moves an idle timeout, then to an
-/// earlier one, and cancels each: in an order, and to deadlines, that `seed` decides.
+/// Arms every timer in the order in which they were made; moves random ones to the time that
+/// passes and 120 s, ten each in 60 s, as traffic moves an idle timeout; moves each to an earlier
+/// time; and cancels each. `seed` decides times and order.
 fn round<T: Timers>(seed: u64) -> Round {
     let mut random = Random(seed);
     let mut timers = T::new();
-    let first = random.plan(SPAN..2 * SPAN);
-    let later = random.plan(2 * SPAN..3 * SPAN);
-    let earlier = random.plan(0..SPAN);
+    let first: Vec<_> = (0..TIMERS).map(|timer| (timer, random.within(SPAN, 2 * SPAN))).collect();
+    let later: Vec<_> = (0..10 * u64::from(TIMERS))
+        .map(|i| (random.timer(), Micros::new(2 * SPAN + SPAN * i / (10 * u64::from(TIMERS)))))
+        .collect();
+    let earlier = random.shuffled(0, SPAN);
+    let last = random.shuffled(0, SPAN);
     [
         time(&mut timers, &first, |timers, timer, at| timers.arm(timer, at)),
         time(&mut timers, &later, |timers, timer, at| timers.arm(timer, at)),
         time(&mut timers, &earlier, |timers, timer, at| timers.arm(timer, at)),
-        time(&mut timers, &first, |timers, timer, _| timers.cancel(timer)),
+        time(&mut timers, &last, |timers, timer, _| timers.cancel(timer)),
     ]
 }
 
@@ -157,12 +160,17 @@ impl Random {
         (z ^ (z >> 31)) % n.max(1)
     }
 
-    /// Gives every timer once, in a random order, each with a deadline in `span`.
-    fn plan(&mut self, span: Range<u64>) -> Vec<(u32, Micros)> {
-        let length = span.end - span.start;
-        let mut plan: Vec<(u32, Micros)> = (0..TIMERS)
-            .map(|timer| (timer, Micros::new(span.start + self.below(length))))
-            .collect();
+    fn within(&mut self, from: u64, to: u64) -> Micros {
+        Micros::new(from + self.below(to - from))
+    }
+
+    fn timer(&mut self) -> u32 {
+        u32::try_from(self.below(TIMERS.into())).unwrap_or(0)
+    }
+
+    /// Gives every timer once, in a random order, each with a time between these.
+    fn shuffled(&mut self, from: u64, to: u64) -> Vec<(u32, Micros)> {
+        let mut plan: Vec<_> = (0..TIMERS).map(|timer| (timer, self.within(from, to))).collect();
         for at in (1..plan.len()).rev() {
             let other = usize::try_from(self.below(at as u64 + 1)).unwrap_or(0);
             plan.swap(at, other);
