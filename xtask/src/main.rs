@@ -13,6 +13,7 @@ mod count;
 mod fuzz;
 mod install;
 mod load;
+mod platforms;
 mod proc;
 mod program;
 mod server;
@@ -37,6 +38,7 @@ usage: cargo xtask COMMAND
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
   bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
+  platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS]
                             the WebSocket suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
             Some(plan) => bench::run(plan),
             None => usage(),
         },
+        ["platforms"] => platforms::run(),
         ["profile", "ws"] => count::profile(Kind::WsEcho),
         ["profile", "plaintext"] => count::profile(Kind::Plaintext),
         ["conformance", "autobahn"] => conformance::run("quick"),
