@@ -43,7 +43,7 @@ usage: cargo xtask COMMAND
                             the WebSocket suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
 
-LODGER_PROGRAM=PATH tests and counts that program instead of the release build;
+LODGER_PROGRAM=PATH tests, counts and measures that program instead of the release build;
 LODGER_AUTOBAHN=PATH names the suite's script if it is not ../shared/conformance/autobahn.sh.";
 
 fn main() -> ExitCode {

@@ -19,7 +19,6 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, so
 /// The largest message, with its header, and what may arrive behind it in the same read.
 const BUFFER: usize = 256 << 10;
 const LISTENER: u64 = u64::MAX;
-
 const PLAINTEXT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nContent-Type: text/plain; \
     charset=utf-8\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nHello, World!";
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
@@ -34,18 +33,18 @@ struct Peer {
     rest: Vec<u8>,
 }
 
-struct Buffers {
-    input: Vec<u8>,
-    output: Vec<u8>,
-}
+/// By the number of the descriptor.
+type Peers = Vec<Option<Peer>>;
+/// For input and output, lent to one connection at a time.
+type Buffers = (Vec<u8>, Vec<u8>);
 
 fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("listening on http://{}/", listener.local_addr()?);
     let queue = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&queue, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-    let mut peers: Vec<Option<Peer>> = Vec::new();
-    let mut buffers = Buffers { input: vec![0; BUFFER], output: Vec::with_capacity(BUFFER) };
+    let mut peers = Peers::new();
+    let mut buffers: Buffers = (vec![0; BUFFER], Vec::with_capacity(BUFFER));
     let mut events = Vec::with_capacity(1024);
     loop {
         events.clear();
@@ -66,12 +65,8 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Takes one connection, whose place is the number of its descriptor.
-fn accept(
-    listener: &TcpListener,
-    queue: &OwnedFd,
-    peers: &mut Vec<Option<Peer>>,
-) -> io::Result<()> {
+/// Takes one connection.
+fn accept(listener: &TcpListener, queue: &OwnedFd, peers: &mut Peers) -> io::Result<()> {
     let fd = accept_with(listener, SocketFlags::CLOEXEC)?;
     sockopt::set_tcp_nodelay(&fd, true)?;
     let at = usize::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
@@ -85,21 +80,25 @@ fn accept(
 }
 
 /// Reads once and answers everything that is whole; `None` ends the connection.
-fn serve(peer: &mut Peer, Buffers { input, output }: &mut Buffers) -> Option<()> {
+fn serve(peer: &mut Peer, (input, output): &mut Buffers) -> Option<()> {
     let kept = peer.rest.len();
-    input.get_mut(..kept)?.copy_from_slice(&peer.rest);
+    if kept > 0 {
+        input.get_mut(..kept)?.copy_from_slice(&peer.rest);
+        peer.rest.clear();
+    }
     let (_, read) = recv(&peer.fd, input.get_mut(kept..)?, RecvFlags::DONTWAIT).ok()?;
     let mut bytes = input.get(..kept + read).filter(|_| read > 0)?;
     output.clear();
-    while let Some(rest) = if peer.websocket { echo(bytes, output) } else { answer(bytes, output) }
-    {
-        peer.websocket |= output.starts_with(b"HTTP/1.1 101");
-        bytes = rest;
+    loop {
+        let websocket = &mut peer.websocket;
+        let rest = if *websocket { echo(bytes, output) } else { answer(bytes, output, websocket) };
+        bytes = if let Some(rest) = rest { rest } else { break };
     }
-    peer.rest.clear();
-    peer.rest.extend_from_slice(bytes);
-    let all = output.is_empty() || send(&peer.fd, output, SendFlags::NOSIGNAL) == Ok(output.len());
-    all.then_some(())
+    if !bytes.is_empty() {
+        peer.rest.extend_from_slice(bytes);
+    }
+    let sent = output.is_empty() || send(&peer.fd, output, SendFlags::NOSIGNAL).is_ok();
+    sent.then_some(())
 }
 
 /// Unmasks one message and frames it as a server does (RFC 6455, section 5.2); gives what follows,
@@ -114,25 +113,26 @@ fn echo<'a>(bytes: &'a [u8], output: &mut Vec<u8>) -> Option<&'a [u8]> {
     let (mask, rest) = rest.split_first_chunk::<4>()?;
     let (payload, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     output.extend_from_slice(&[first, second & 0x7f]);
-    output.extend_from_slice(bytes.get(2..bytes.len() - rest.len() - payload.len() - 4)?);
+    if second & 0x7f > 125 {
+        output.extend_from_slice(bytes.get(2..bytes.len() - rest.len() - payload.len() - 4)?);
+    }
     let from = output.len();
     output.extend_from_slice(payload);
-    let (words, last) = output.get_mut(from..)?.as_chunks_mut::<4>();
-    words
-        .iter_mut()
-        .for_each(|w| *w = (u32::from_ne_bytes(*w) ^ u32::from_ne_bytes(*mask)).to_ne_bytes());
+    let (words, last) = output.get_mut(from..)?.as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(*mask)).to_ne_bytes();
+    }
     last.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
     Some(rest)
 }
 
 /// Answers one request; gives what follows its head, or `None` if it is not whole.
-fn answer<'a>(bytes: &'a [u8], output: &mut Vec<u8>) -> Option<&'a [u8]> {
+fn answer<'a>(bytes: &'a [u8], output: &mut Vec<u8>, websocket: &mut bool) -> Option<&'a [u8]> {
     let rest = bytes.get(head_end(bytes)?..)?;
-    output.extend_from_slice(match bytes {
-        bytes if bytes.starts_with(b"GET /plaintext ") => PLAINTEXT,
-        bytes if bytes.starts_with(b"GET /echo ") => SWITCHING,
-        _ => NOT_FOUND,
-    });
+    let known = bytes.starts_with(b"GET /plaintext ");
+    *websocket = !known && bytes.starts_with(b"GET /echo ");
+    let other = if *websocket { SWITCHING } else { NOT_FOUND };
+    output.extend_from_slice(if known { PLAINTEXT } else { other });
     Some(rest)
 }
 
