@@ -183,6 +183,7 @@ Microseconds an operation, of the least and of the median round; in brackets the
 of the floor's. The floor (`benches/floor`) is one epoll loop that does the same input and output and
 nothing else. Server and loader have a processor each, all servers of a row take turns within every
 round, and every answer is checked. WebSocket messages are binary; a browser sends twelve fields.
+The others run on tokio with one thread and their own defaults, hyper with `pipeline_flush`.
 
 ";
 
