@@ -103,7 +103,7 @@ impl Runtime {
     /// # Errors
     ///
     /// The system gave no kernel queue or timer.
-    #[cfg(feature = "mio")]
+    #[cfg(all(unix, feature = "mio"))]
     pub fn standalone() -> io::Result<Self> {
         Self::standalone_with(Limits::default())
     }
@@ -113,7 +113,7 @@ impl Runtime {
     /// # Errors
     ///
     /// The system gave no kernel queue or timer.
-    #[cfg(feature = "mio")]
+    #[cfg(all(unix, feature = "mio"))]
     pub fn standalone_with(limits: Limits) -> io::Result<Self> {
         let net = Rc::new(lodger_mio::OsNet::new()?);
         let runtime = Self::with(Box::new(lodger_mio::MioDriver::new()?), net, limits);

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Res;
 
@@ -15,12 +15,59 @@ pub(crate) enum Kind {
     Plaintext,
 }
 
+impl Kind {
+    /// What one connection says and hears.
+    pub(crate) fn exchange(self) -> Exchange {
+        match self {
+            Self::WsEcho => Exchange::echo(TEXT, MESSAGE),
+            Self::Plaintext => Exchange::plaintext("Host: localhost\r\n"),
+        }
+    }
+}
+
+/// What a connection says over and over, and what it must hear.
+#[derive(Clone)]
+pub(crate) struct Exchange {
+    request: Vec<u8>,
+    /// The frame that must come back; `None` for `/plaintext`, whose answer is learned.
+    echo: Option<Vec<u8>>,
+    /// How many are sent at once.
+    depth: usize,
+}
+
+impl Exchange {
+    /// A WebSocket message of at most 65,535 bytes, echoed. `opcode`: [`TEXT`] or [`BINARY`].
+    pub(crate) fn echo(opcode: u8, payload: &[u8]) -> Self {
+        let request = frame(opcode, payload, Some([0x12, 0x34, 0x56, 0x78]));
+        Self { request, echo: Some(frame(opcode, payload, None)), depth: 1 }
+    }
+
+    /// `GET /plaintext` with these fields, each with its line end.
+    pub(crate) fn plaintext(fields: &str) -> Self {
+        let request = format!("GET /plaintext HTTP/1.1\r\n{fields}\r\n").into_bytes();
+        Self { request, echo: None, depth: 1 }
+    }
+
+    /// Tells whether it goes over a WebSocket.
+    pub(crate) fn is_echo(&self) -> bool {
+        self.echo.is_some()
+    }
+
+    /// Sends so many at once, and waits for the answers to all of them.
+    pub(crate) fn deep(self, depth: usize) -> Self {
+        Self { depth, ..self }
+    }
+}
+
 /// Connections that are driven together.
 pub(crate) struct Load {
     peers: Vec<TcpStream>,
+    /// `depth` requests, one behind the other.
     request: Vec<u8>,
     answer: Answer,
+    /// Room for `depth` answers.
     buffer: Vec<u8>,
+    depth: usize,
 }
 
 /// What an answer looks like. Its length is that of the first one.
@@ -29,48 +76,58 @@ enum Answer {
     Ends(&'static [u8]),
 }
 
+/// Opcodes of RFC 6455, section 5.2.
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+
 const MESSAGE: &[u8; 20] = b"twenty bytes of text";
 const HELLO: &[u8] = b"Hello, World!";
 
 impl Load {
     /// Opens `peers` connections to 127.0.0.1 and learns what an answer looks like.
     pub(crate) fn open(kind: Kind, port: u16, peers: usize) -> Res<Self> {
-        let request = match kind {
-            Kind::WsEcho => frame(MESSAGE),
-            Kind::Plaintext => b"GET /plaintext HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
-        };
-        let open = || if kind == Kind::WsEcho { websocket(port) } else { connect(port) };
+        Self::with(kind.exchange(), port, peers)
+    }
+
+    /// As [`open`](Self::open), for any exchange.
+    pub(crate) fn with(exchange: Exchange, port: u16, peers: usize) -> Res<Self> {
+        let Exchange { request, echo, depth } = exchange;
+        let open = || if echo.is_some() { websocket(port) } else { connect(port) };
         let mut peers = (0..peers).map(|_| open()).collect::<Res<Vec<_>>>()?;
         let first = peers.first_mut().ok_or("no connection")?;
-        let (answer, length) = match kind {
-            Kind::WsEcho => {
-                let mut frame = vec![0x81, 20];
-                frame.extend_from_slice(MESSAGE);
-                (Answer::Exactly(frame), 22)
-            }
-            Kind::Plaintext => (Answer::Ends(HELLO), plaintext_length(first, &request)?),
+        let (length, answer) = match echo {
+            Some(frame) => (frame.len(), Answer::Exactly(frame)),
+            None => (plaintext_length(first, &request)?, Answer::Ends(HELLO)),
         };
-        Ok(Self { peers, request, answer, buffer: vec![0; length] })
+        let (request, buffer) = (request.repeat(depth), vec![0; length * depth]);
+        Ok(Self { peers, request, answer, buffer, depth })
     }
 
     /// Exchanges `messages` messages, one in flight on every connection, and waits for all answers.
     pub(crate) fn run(&mut self, messages: usize) -> Res {
         let flight = self.peers.len().min(messages);
-        for peer in self.peers.iter_mut().take(flight) {
-            peer.write_all(&self.request)?;
-        }
+        self.write(flight)?;
         let mut to_send = messages - flight;
         for turn in 0..messages {
-            let at = turn % self.peers.len();
-            let peer = self.peers.get_mut(at).ok_or("no such connection")?;
-            peer.read_exact(&mut self.buffer)?;
-            check(&self.answer, &self.buffer)?;
-            if to_send > 0 {
-                to_send -= 1;
-                peer.write_all(&self.request)?;
-            }
+            self.read(turn % self.peers.len(), to_send > 0)?;
+            to_send = to_send.saturating_sub(1);
         }
         Ok(())
+    }
+
+    /// Keeps every connection busy for so long, waits for all answers, and gives how many came.
+    pub(crate) fn run_for(&mut self, time: Duration) -> Res<u64> {
+        let began = Instant::now();
+        self.write(self.peers.len())?;
+        let (mut answers, mut more) = (0, true);
+        while more {
+            more = began.elapsed() < time;
+            for at in 0..self.peers.len() {
+                self.read(at, more)?;
+            }
+            answers += self.peers.len() * self.depth;
+        }
+        Ok(answers as u64)
     }
 
     /// Writes `depth` requests at once on the first connection and reads their answers.
@@ -80,6 +137,26 @@ impl Load {
         for _ in 0..depth {
             peer.read_exact(&mut self.buffer)?;
             check(&self.answer, &self.buffer)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, peers: usize) -> Res {
+        for peer in self.peers.iter_mut().take(peers) {
+            peer.write_all(&self.request)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what one connection was answered, and asks it again if there is `more`.
+    fn read(&mut self, at: usize, more: bool) -> Res {
+        let peer = self.peers.get_mut(at).ok_or("no such connection")?;
+        peer.read_exact(&mut self.buffer)?;
+        for answer in self.buffer.chunks_exact(self.buffer.len() / self.depth) {
+            check(&self.answer, answer)?;
+        }
+        if more {
+            peer.write_all(&self.request)?;
         }
         Ok(())
     }
@@ -129,13 +206,21 @@ pub(crate) fn connect(port: u16) -> Res<TcpStream> {
     Ok(peer)
 }
 
-/// Masks a text message of at most 125 bytes, as a client must (RFC 6455, section 5.3).
-fn frame(text: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
-    let length = u8::try_from(text.len()).unwrap_or(125) & 0x7f;
-    let mut frame = vec![0x81, 0x80 | length];
-    frame.extend_from_slice(&MASK);
-    frame.extend(text.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+/// Frames a message of at most 65,535 bytes; a client must mask it (RFC 6455, section 5.3).
+fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    let mut frame = vec![0x80 | opcode];
+    match u8::try_from(payload.len()) {
+        Ok(short @ ..126) => frame.push(masked | short),
+        _ => {
+            frame.push(masked | 126);
+            let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+            frame.extend_from_slice(&length.to_be_bytes());
+        }
+    }
+    frame.extend(mask.iter().flatten());
+    let mask = mask.unwrap_or_default();
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 
@@ -170,11 +255,23 @@ fn read_head(peer: &mut TcpStream) -> Res<String> {
 mod tests {
     use super::*;
 
+    const MASK: Option<[u8; 4]> = Some([0x12, 0x34, 0x56, 0x78]);
+
     /// RFC 6455, section 5.7: the masked "Hello" has this shape.
     #[test]
     fn a_frame_is_masked() {
-        let frame = frame(b"Hi");
+        let frame = frame(TEXT, b"Hi", MASK);
 
         assert_eq!(frame, [0x81, 0x82, 0x12, 0x34, 0x56, 0x78, b'H' ^ 0x12, b'i' ^ 0x34]);
+    }
+
+    /// RFC 6455, section 5.2: from 126 bytes on the length takes two more.
+    #[test]
+    fn a_longer_frame_has_a_longer_length() {
+        let (short, long) = (frame(BINARY, &[7; 125], None), frame(BINARY, &[7; 126], MASK));
+
+        assert_eq!(short[..3], [0x82, 125, 7]);
+        assert_eq!(long[..4], [0x82, 0x80 | 126, 0, 126]);
+        assert_eq!((short.len(), long.len()), (127, 134));
     }
 }

@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `conformance`, `fuzz`.
+//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `platforms`,
+//! `conformance`, `fuzz`.
 //!
 //! Depends on std alone. What a command needs beyond cargo is installed where that is allowed, and
 //! otherwise the command says what it skips and why.
@@ -6,11 +7,13 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
 
+mod bench;
 mod conformance;
 mod count;
 mod fuzz;
 mod install;
 mod load;
+mod platforms;
 mod proc;
 mod program;
 mod server;
@@ -34,11 +37,13 @@ usage: cargo xtask COMMAND
   program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
+  bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
+  platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS]
                             the WebSocket suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
 
-LODGER_PROGRAM=PATH tests and counts that program instead of the release build;
+LODGER_PROGRAM=PATH tests, counts and measures that program instead of the release build;
 LODGER_AUTOBAHN=PATH names the suite's script if it is not ../shared/conformance/autobahn.sh.";
 
 fn main() -> ExitCode {
@@ -52,6 +57,11 @@ fn main() -> ExitCode {
             Some(plan) => count::run(plan),
             None => usage(),
         },
+        ["bench", flags @ ..] => match bench::Plan::parse(flags) {
+            Some(plan) => bench::run(plan),
+            None => usage(),
+        },
+        ["platforms"] => platforms::run(),
         ["profile", "ws"] => count::profile(Kind::WsEcho),
         ["profile", "plaintext"] => count::profile(Kind::Plaintext),
         ["conformance", "autobahn"] => conformance::run("quick"),

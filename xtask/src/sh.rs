@@ -67,6 +67,13 @@ pub(crate) fn check(command: &mut Command) -> Res<Output> {
     Err(format!("{reason}\n{}{}", tail(&output.stdout), tail(&output.stderr)).into())
 }
 
+/// Allows this program, and what it starts, so many descriptors.
+pub(crate) fn allow_descriptors(descriptors: u32) -> Res {
+    let limit = format!("--nofile={descriptors}:");
+    let pid = std::process::id().to_string();
+    run(5, "prlimit", &["--pid", &pid, &limit]).map(drop)
+}
+
 /// Gives what a program printed, both streams, as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -2,11 +2,13 @@
 //! neither the start nor the opening of connections counts.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use super::{PEERS, at_most};
-use crate::load::{Kind, Load};
+use crate::load::{Exchange, Kind, Load};
 use crate::server::Server;
 use crate::steps::Outcome;
 use crate::{Res, sh};
@@ -78,17 +80,32 @@ fn annotated(line: &str) -> Option<(&str, f64)> {
     Some((name.split(" [").next().unwrap_or(name), own))
 }
 
-/// Gives the file that callgrind wrote about a whole run with so many messages.
+/// Gives the instructions of an exchange in `program`, which says its URL, and ends by SIGTERM.
+pub(crate) fn each(program: &[&OsStr], exchange: &Exchange) -> Res<f64> {
+    let out = |messages| sh::target("count").join(format!("callgrind.{messages}"));
+    let run = |messages| total(&callgrind(program, exchange, messages, out(messages))?);
+    Ok((run(LONG)? - run(SHORT)?) / f64::from(LONG - SHORT))
+}
+
+/// Gives the file that callgrind wrote about a whole run of the release program.
 fn whole_run(kind: Kind, messages: u32) -> Res<PathBuf> {
-    std::fs::create_dir_all(sh::target("count"))?;
     let out = sh::target("count").join(format!("callgrind.{kind:?}.{messages}"));
-    let mut command = std::process::Command::new("valgrind");
+    let program = sh::lodger();
+    let program = [program.as_ref(), "serve".as_ref(), "--listen".as_ref(), "127.0.0.1:0".as_ref()];
+    callgrind(&program, &kind.exchange(), messages, out)
+}
+
+/// Runs `program` under callgrind with so many messages, and gives `out`, which it wrote.
+fn callgrind(program: &[&OsStr], exchange: &Exchange, messages: u32, out: PathBuf) -> Res<PathBuf> {
+    std::fs::create_dir_all(sh::target("count"))?;
+    let mut command = Command::new("valgrind");
     command.args(["-q", "--tool=callgrind"]);
-    command.arg(format!("--callgrind-out-file={}", out.display())).arg(sh::lodger());
-    let server = Server::spawn(command.args(["serve", "--listen", "127.0.0.1:0"]))?;
-    let mut load = Load::open(kind, server.port(), PEERS)?;
+    command.arg(format!("--callgrind-out-file={}", out.display())).args(program);
+    let mut server = Server::spawn(&mut command)?;
+    let mut load = Load::with(exchange.clone(), server.port(), PEERS)?;
     load.run(usize::try_from(messages)?)?;
-    server.terminate()?;
+    server.signal("TERM")?;
+    server.wait(Duration::from_secs(15))?;
     Ok(out)
 }
 

@@ -26,7 +26,7 @@ struct Figures {
 
 /// Measures up to three times for the one figure that is a time, and asserts the rest of each run.
 pub(super) fn count() -> Res<Outcome> {
-    if let Err(error) = allow_descriptors() {
+    if let Err(error) = sh::allow_descriptors(DESCRIPTORS) {
         return Ok(Outcome::Skipped(format!("no {DESCRIPTORS} descriptors: {error}")));
     }
     let mut best = measure()?;
@@ -100,13 +100,6 @@ fn when_all_have_gone(pid: u32) -> Res<Memory> {
         }
     }
     Err("connections that have gone are still open after 10 s".into())
-}
-
-/// Allows this program, and what it starts, enough descriptors.
-fn allow_descriptors() -> Res {
-    let limit = format!("--nofile={DESCRIPTORS}:");
-    let pid = std::process::id().to_string();
-    sh::run(5, "prlimit", &["--pid", &pid, &limit]).map(drop)
 }
 
 fn mib(bytes: u64) -> f64 {

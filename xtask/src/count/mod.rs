@@ -9,7 +9,7 @@ mod idle;
 mod instructions;
 mod memory;
 
-pub(crate) use instructions::profile;
+pub(crate) use instructions::{each as instructions, profile};
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,0 +1,252 @@
+//! Writes the results: a page with tables, and a chart.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::cores::Cores;
+use super::measure::Cost;
+use super::rows::{Row, Server};
+use super::timers::Timer;
+use super::{Plan, chart};
+use crate::steps::Outcome;
+use crate::{Res, sh};
+
+/// Everything that was measured.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) cores: Option<Cores>,
+    /// On what, and how long.
+    pub(super) machine: String,
+    /// User instructions of the floor, by row.
+    pub(super) floor: Vec<(&'static str, f64)>,
+    pub(super) timers: Vec<Timer>,
+    pub(super) rows: Vec<(Row, Vec<Cost>)>,
+}
+
+impl Report {
+    /// Writes `RESULTS.md` and `results.svg` into `folder`.
+    pub(super) fn write(&self, folder: &Path) -> Res<Outcome> {
+        if self.rows.is_empty() {
+            return Err("no row was measured".into());
+        }
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("RESULTS.md"), self.page()?)?;
+        std::fs::write(folder.join("results.svg"), chart::draw(&self.rows)?)?;
+        Ok(Outcome::Passed(folder.join("RESULTS.md").display().to_string()))
+    }
+
+    fn page(&self) -> Res<String> {
+        let mut page = String::from(INTRODUCTION);
+        writeln!(page, "{}\n", self.machine)?;
+        self.costs(&mut page)?;
+        self.rates(&mut page)?;
+        self.of_timers(&mut page)?;
+        self.of_floor(&mut page)?;
+        Ok(page)
+    }
+
+    fn costs(&self, page: &mut String) -> Res {
+        page.push_str(COSTS);
+        self.table(page, "aim", |row, cost, floor| {
+            let (least, median) = (cost.least(), cost.median());
+            let ratio = least / floor;
+            let over = cost.who == Server::Lodger && row.aim.is_some_and(|aim| ratio > aim);
+            let mark = if over { " over" } else { "" };
+            format!("{} · {} ({ratio:.2}x{mark})", digits(least), digits(median))
+        })
+    }
+
+    fn rates(&self, page: &mut String) -> Res {
+        page.push_str(RATES);
+        self.table(page, "", |_, cost, _| format!("{:.1}", cost.rate / 1000.0))
+    }
+
+    /// Writes a table with a column for each server. `aim`: the heading of the column for what
+    /// lodger aims at, or empty for no such column.
+    fn table(
+        &self,
+        page: &mut String,
+        aim: &str,
+        cell: impl Fn(&Row, &Cost, f64) -> String,
+    ) -> Res {
+        let aims = !aim.is_empty();
+        let mut head = String::from("| load |");
+        for server in Server::ALL {
+            write!(head, " {} |", server.name())?;
+        }
+        if aims {
+            write!(head, " {aim} |")?;
+        }
+        let columns = Server::ALL.len() + usize::from(aims);
+        writeln!(page, "{head}\n| --- |{}", " ---: |".repeat(columns))?;
+        for (row, costs) in &self.rows {
+            write!(page, "| {} |", row.name)?;
+            for server in Server::ALL {
+                let cost = costs.iter().find(|cost| cost.who == server);
+                let text = cost.map(|cost| cell(row, cost, floor_of(costs)));
+                write!(page, " {} |", text.unwrap_or_default())?;
+            }
+            if aims {
+                write!(page, " {} |", row.aim.map(|aim| format!("{aim}x")).unwrap_or_default())?;
+            }
+            page.push('\n');
+        }
+        page.push('\n');
+        Ok(())
+    }
+
+    fn of_timers(&self, page: &mut String) -> Res {
+        page.push_str(TIMERS);
+        for timer in &self.timers {
+            let (aim, ratio) = (timer.aim(), timer.ratio());
+            let over = if aim.is_some_and(|aim| ratio > aim) { " over" } else { "" };
+            let aim = aim.map(|aim| format!("{aim}x")).unwrap_or_default();
+            let Timer { name, sul, map } = timer;
+            writeln!(page, "| {name} | {sul:.1} | {map:.1} | {ratio:.2}x{over} | {aim} |")?;
+        }
+        page.push('\n');
+        Ok(())
+    }
+
+    fn of_floor(&self, page: &mut String) -> Res {
+        page.push_str(FLOOR);
+        for (name, each) in &self.floor {
+            writeln!(page, "| {name} | {each:.0} |")?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives one line about a row, for who watches.
+pub(super) fn line(row: &Row, costs: &[Cost]) -> String {
+    let floor = floor_of(costs);
+    let one = |cost: &Cost| {
+        let (name, least) = (cost.who.name(), cost.least());
+        format!("{name} {} ({:.2}x)", digits(least), least / floor)
+    };
+    let aim = row.aim.map(|aim| format!("; aim {aim}x")).unwrap_or_default();
+    costs.iter().map(one).collect::<Vec<_>>().join(", ") + &aim
+}
+
+/// Gives the floor's figure of a row; it is always measured.
+pub(super) fn floor_of(costs: &[Cost]) -> f64 {
+    let floor = costs.iter().find(|cost| cost.who == Server::Floor);
+    floor.map_or(f64::NAN, Cost::least)
+}
+
+/// Three significant digits, for figures from 0.1 to 999.
+fn digits(micros: f64) -> String {
+    match micros {
+        large if large >= 100.0 => format!("{large:.0}"),
+        middle if middle >= 10.0 => format!("{middle:.1}"),
+        small => format!("{small:.2}"),
+    }
+}
+
+/// Says on what, with what, and how long it was measured.
+pub(super) fn machine(plan: Plan) -> Res<String> {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let compiler = sh::text(&sh::run(20, "rustc", &["--version"])?.stdout);
+    Ok(format!(
+        "Machine: {} processors, {}; Linux {}; {}. {} rounds of {:?}. Load of the machine before: {}.",
+        cpus.lines().filter(|line| line.starts_with("processor")).count(),
+        model(&cpus).unwrap_or("of an unknown model"),
+        kernel.trim(),
+        compiler.trim(),
+        plan.rounds,
+        plan.round,
+        load.split_whitespace().next().unwrap_or("unknown"),
+    ))
+}
+
+fn model(cpus: &str) -> Option<&str> {
+    let line = cpus.lines().find(|line| line.starts_with("model name"))?;
+    line.split_once(": ").map(|(_, model)| model.trim())
+}
+
+const INTRODUCTION: &str = "\
+# What an operation costs
+
+Written by `cargo xtask bench`: do not edit. Absolute figures hold for one machine; the ratios are
+what to compare.
+
+![the server's processor time, as a multiple of the floor's](results.svg)
+
+";
+
+const COSTS: &str = "\
+## Processor time of the server
+
+Microseconds an operation, of the least and of the median round; in brackets the least as a multiple
+of the floor's. The floor (`benches/floor`) is one epoll loop that does the same input and output and
+nothing else. Server and loader have a processor each, all servers of a row take turns within every
+round, and every answer is checked. WebSocket messages are binary; a browser sends twelve fields.
+The others run on tokio with one thread and their own defaults, hyper with `pipeline_flush`.
+
+";
+
+const RATES: &str = "\
+## Throughput
+
+Thousands of operations a second, of the fastest round. The loader is one thread, and is often what
+limits it.
+
+";
+
+const TIMERS: &str = "\
+## Timers
+
+Nanoseconds an operation with 100,000 timers, the least of nine rounds: `lodger::sul` beside
+`BTreeMap<(Micros, u32), ()>` with a table of deadlines. A re-arm is to a later time, as traffic
+moves an idle timeout, unless it says otherwise.
+
+| operation | sul | map | ratio | aim |
+| --- | ---: | ---: | ---: | ---: |
+";
+
+const FLOOR: &str = "\
+## The floor
+
+User instructions an operation, by callgrind; at most 350, so that a slow floor flatters nobody.
+
+| load | instructions |
+| --- | ---: |
+";
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows;
+    use super::*;
+
+    fn report() -> Report {
+        let row = rows::all().swap_remove(0);
+        let cost = |who, micros| {
+            let mut cost = Cost::new(who);
+            cost.add(micros, 1e6 / micros);
+            cost
+        };
+        let costs = vec![cost(Server::Floor, 5.0), cost(Server::Lodger, 6.0)];
+        let timers = vec![Timer { name: "cancel".into(), sul: 10.0, map: 100.0 }];
+        Report { rows: vec![(row, costs)], timers, ..Report::default() }
+    }
+
+    #[test]
+    fn what_misses_its_aim_says_so() {
+        let page = report().page().unwrap();
+
+        let row = "| ws echo 64 B, 100 connections | 5.00 · 5.00 (1.00x) | 6.00 · 6.00 (1.20x over) \
+                   |  |  |  | 1.05x |";
+        assert!(page.contains(row), "{page}");
+        assert!(page.contains("| cancel | 10.0 | 100.0 | 0.10x | 0.3x |"), "{page}");
+    }
+
+    #[test]
+    fn the_chart_has_a_bar_for_each_server() {
+        let svg = chart::draw(&report().rows).unwrap();
+
+        assert_eq!(svg.matches("<rect class=\"bar").count(), 2);
+        assert!(svg.contains("1.20x") && svg.ends_with("</svg>\n"));
+    }
+}
