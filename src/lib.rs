@@ -102,15 +102,17 @@ pub use lodger_backend::Micros;
 pub use lodger_backend::{Addr, Attached, Budget, Host, Nested, Pending, Turn};
 #[cfg(feature = "std")]
 pub use runtime::{
-    ConnId, ConnInfo, Gone, Handle, ListenerId, Log2, Reason, Rejected, Remote, Runtime, SendError,
-    Serve, Service, Stats, TimerId,
+    ConnId, ConnInfo, Delivery, Gone, Handle, ListenerId, Log2, Reason, Rejected, Remote, Runtime,
+    SendError, Serve, Service, Stats, TimerId, WhenFull,
 };
 
 /// HTTP: servers, routes, requests and answers.
 #[cfg(feature = "std")]
 pub mod http {
+    pub use crate::app::events::{EventStream, Events};
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
+    pub use crate::proto::events::Event;
     pub use crate::proto::h1::Fields;
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,
@@ -120,6 +122,7 @@ pub mod http {
 /// WebSocket: handlers and messages.
 #[cfg(all(feature = "std", feature = "ws"))]
 pub mod ws {
+    pub use crate::app::broadcast::Broadcast;
     #[cfg(feature = "server")]
     pub use crate::app::ws::Refuse;
     pub use crate::proto::ws::{Config, Kind, Message, OriginRule};

@@ -5,6 +5,7 @@
 //!
 //! [`Tx`]: crate::io::Tx
 
+pub mod events;
 #[cfg(feature = "h1")]
 pub mod h1;
 #[cfg(any(test, fuzzing))]

@@ -70,6 +70,8 @@ impl Flags {
     pub(crate) const PUMPED: Self = Self(1 << 12);
     /// The program's own: counted, listed and said goodbye to nowhere.
     pub(crate) const ASIDE: Self = Self(1 << 13);
+    /// Shared messages wait outside of its output.
+    pub(crate) const SHARED: Self = Self(1 << 14);
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -154,7 +156,7 @@ impl Slot {
         let still = self.state == State::Open
             && !self.ready.is_read()
             && self.out.is_empty()
-            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0));
+            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0 | Flags::SHARED.0));
         !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
     }
 
@@ -172,9 +174,10 @@ impl Slot {
         }
     }
 
-    /// Whether the handler asked for `writable` and there is room.
+    /// Whether there is room that the handler asked for, or that shared messages wait for.
     pub(crate) fn wants_writable(&self, limits: &Limits) -> bool {
-        self.flags.has(Flags::WANT) && self.out.len() <= limits.io.queue_low
+        self.flags.has(Flags(Flags::WANT.0 | Flags::SHARED.0))
+            && self.out.len() <= limits.io.queue_low
     }
 
     /// When something is due here: by its protocol, its output or its state.
@@ -250,6 +253,8 @@ pub(crate) struct Extra {
     pub(crate) part: Vec<u8>,
     /// A handler that was given out of its turn, to be installed by the next.
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
+    /// Shared messages that wait for room.
+    pub(crate) pending: super::fanout::Pending,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
 }
@@ -470,13 +475,8 @@ impl Core {
 
     /// Takes the extra back into the pool if it holds nothing.
     pub(crate) fn drop_empty_extra(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let empty = slot.extra.as_ref().is_some_and(|e| e.is_empty());
-        if empty && let Some(mut extra) = slot.extra.take() {
-            extra.lingered = 0;
-            if self.extras.len() < 64 {
-                self.extras.push(extra);
-            }
+        if let Some(slot) = self.slots.get_mut(index) {
+            drop_empty_extra(slot, &mut self.extras);
         }
     }
 
@@ -552,6 +552,18 @@ impl Core {
     }
 }
 
+/// See [`Core::drop_empty_extra`].
+#[expect(clippy::vec_box, reason = "slots hold them boxed: a pooled one moves as a pointer")]
+pub(crate) fn drop_empty_extra(slot: &mut Slot, extras: &mut Vec<Box<Extra>>) {
+    let empty = slot.extra.as_ref().is_some_and(|e| e.is_empty());
+    if empty && let Some(mut extra) = slot.extra.take() {
+        extra.lingered = 0;
+        if extras.len() < 64 {
+            extras.push(extra);
+        }
+    }
+}
+
 /// See [`Core::arm_deadline`].
 #[inline]
 pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
@@ -585,6 +597,9 @@ impl Extra {
         if self.stream.is_some() {
             return false;
         }
-        self.tail.is_empty() && self.part.is_empty() && self.lingered == 0
+        self.tail.is_empty()
+            && self.part.is_empty()
+            && self.pending.is_empty()
+            && self.lingered == 0
     }
 }

@@ -5,5 +5,7 @@
 
 mod kit;
 
+mod events;
+mod fanout;
 mod reentry;
 mod timers;

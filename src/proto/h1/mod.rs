@@ -34,7 +34,7 @@ pub use client::{RequestHead, ResponseEvent, ResponseHead, ResponseReader, put_r
 pub use fields::{Fields, Known};
 pub use head::Request;
 pub use server::{Event, Server};
-pub use write::{BodyWriter, Length, Response, http_date, put_field, reason};
+pub use write::{BodyWriter, Length, Response, http_date, put_chunk, put_field, reason};
 
 /// The protocol's version, as the peer stated it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
