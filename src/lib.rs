@@ -95,7 +95,7 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
-pub use limits::{H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
+pub use limits::{FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
 #[cfg(feature = "std")]

@@ -149,12 +149,14 @@ fn put_retry(out: &mut Vec<u8>, after: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::string::String;
+
     use super::*;
 
-    fn put(event: Event<'_>) -> std::string::String {
+    fn put(event: Event<'_>) -> String {
         let mut out = Vec::new();
         event.put(&mut out).unwrap();
-        std::string::String::from_utf8(out).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! [`Tx`]: crate::io::Tx
 
 pub mod events;
+pub mod form;
 #[cfg(feature = "h1")]
 pub mod h1;
 #[cfg(any(test, fuzzing))]
