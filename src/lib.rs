@@ -109,11 +109,14 @@ pub use runtime::{
 /// HTTP: servers, routes, requests and answers.
 #[cfg(feature = "std")]
 pub mod http {
+    pub use crate::app::auth::{BasicAuth, same_secret};
     pub use crate::app::events::{EventStream, Events};
+    pub use crate::app::forms::{Form, FormFile, FormHandler};
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
     pub use crate::proto::events::Event;
-    pub use crate::proto::h1::Fields;
+    pub use crate::proto::form::{Pairs, Part};
+    pub use crate::proto::h1::{Cookie, Fields, SameSite};
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,
     };

@@ -22,7 +22,7 @@ use crate::proto::Cx;
 #[cfg(feature = "ws")]
 use crate::proto::stack::Stack;
 use crate::proto::stack::{Cargo, Parcel, Shared, Takes};
-use crate::{Error, Limits};
+use crate::{Error, FormLimits, Limits};
 
 /// From this size on, in bytes, a message goes to the system without a copy into the output.
 const DIRECT: usize = 1 << 10;
@@ -179,6 +179,11 @@ impl Handle {
             return Err(Error::misuse("the message is over the limit for one send"));
         }
         Ok(())
+    }
+
+    /// Gives the limits of forms.
+    pub(crate) fn form_limits(&self) -> FormLimits {
+        self.core().limits.form
     }
 
     /// Gives a fresh buffer of the runtime's, for one encoding.

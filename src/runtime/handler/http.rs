@@ -466,6 +466,11 @@ impl<'t> Cx<'t> {
         self.h.finish(self.id)
     }
 
+    /// Tells whether the response is still to be begun or completed.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.h.awaits(self.id)
+    }
+
     /// Answers as a route would, with a handler that takes this one's place if it streams.
     pub fn answer(&mut self, f: impl FnOnce(Response<'_>) -> Answer) {
         let h = self.h;
