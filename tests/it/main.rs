@@ -7,5 +7,6 @@ mod kit;
 
 mod events;
 mod fanout;
+mod forms;
 mod reentry;
 mod timers;
