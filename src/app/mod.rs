@@ -3,6 +3,8 @@
 pub(crate) mod auth;
 #[cfg(feature = "ws")]
 pub(crate) mod broadcast;
+#[cfg(feature = "client")]
+pub(crate) mod client;
 mod cookies;
 pub(crate) mod events;
 pub(crate) mod forms;
@@ -13,5 +15,10 @@ mod json;
 #[cfg(feature = "live")]
 pub(crate) mod live;
 mod peers;
+#[cfg(feature = "client")]
+mod url;
 #[cfg(all(feature = "server", feature = "ws"))]
 pub(crate) mod ws;
+
+#[cfg(all(feature = "client", feature = "ws"))]
+pub(crate) mod ws_client;

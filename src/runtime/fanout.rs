@@ -387,9 +387,4 @@ impl Handle {
         let mut core = self.core();
         core.peer(id).is_some_and(|slot| slot.stack.takes(Cargo::Piece) == Takes::Yes)
     }
-
-    /// Gives a number that nobody can guess.
-    pub(crate) fn random(&self) -> u32 {
-        self.core().entropy.next(&*self.0.net)
-    }
 }

@@ -575,6 +575,9 @@ impl Handle {
             slot.put_pending(&mut cx, &mut core.pool, &mut core.extras, usize::MAX);
         }
         let Stack::H1(http) = &mut slot.stack else { return Err(SendError::Gone) };
+        if !http.awaits_answer() {
+            return Err(SendError::Gone);
+        }
         let date = core.date.get(now, &*self.0.net);
         let done = f(http, &mut crate::io::Tx::new(&mut slot.out, &mut core.pool), date)?;
         self.touch(core, id.conn.index, !http_goes_on(core, id.conn.index));
