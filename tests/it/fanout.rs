@@ -1,6 +1,8 @@
 //! One message to many: order, slow peers, and who has gone.
 
-use lodger::sim::Wire;
+use std::time::Duration;
+
+use lodger::sim::{Faults, Wire};
 use lodger::{Delivery, Limits, Reason, WhenFull, ws};
 use lodger_backend::Trigger;
 
@@ -89,7 +91,7 @@ fn drained(rig: &Rig, wire: &Wire) -> Vec<u8> {
     wire.set_window(1 << 20);
     let mut all = Vec::new();
     loop {
-        rig.run_for(ms(1));
+        rig.run_for(ms(100));
         let part = wire.read();
         if part.is_empty() {
             return all;
@@ -374,4 +376,130 @@ fn a_list_that_nobody_sends_to_forgets_those_that_have_gone() {
     }
 
     assert!(room.all.len() <= 64, "{}", room.all.len());
+}
+
+#[test]
+fn a_dialog_in_a_handler_holds_up_no_message() {
+    for trigger in TRIGGERS {
+        let all = ws::Broadcast::new(WhenFull::DropOldest { messages: 5 });
+        let rig = Rig::new(trigger);
+        let (inner, world, log) = (all.clone(), rig.world.clone(), Log::default());
+        let server = lodger::http::Server::new().ws(
+            "/",
+            hook(&log, move |cx, text| {
+                let (rt, sender) = (cx.runtime().clone(), inner.clone());
+                sender.join(&rt, cx.id()).unwrap();
+                if text == "dialog" {
+                    rt.after(ms(5), move |h| {
+                        sender.send(h, ws::Message::Text("in the dialog")).unwrap();
+                    });
+                    rt.modal(|| run_for(&world, &rt, ms(10)));
+                    inner.send(&rt, ws::Message::Text("after it")).unwrap();
+                }
+            }),
+        );
+        rig.serve(server);
+        let (held, other) = (rig.upgrade("/"), rig.upgrade("/"));
+        other.write(&say("join"));
+        rig.pump();
+
+        held.write(&say("dialog"));
+        rig.pump();
+
+        assert_eq!(messages(&held), ["in the dialog", "after it"], "{trigger:?}");
+        assert_eq!(messages(&other), ["in the dialog", "after it"], "{trigger:?}");
+        rig.end();
+    }
+}
+
+/// Frames of clients are masked with a key each: one encoding does not serve them.
+#[test]
+#[cfg(feature = "client")]
+fn clients_may_be_on_a_list_too() {
+    struct Member(ws::Broadcast);
+    impl ws::Handler for Member {
+        fn open(&mut self, cx: &mut ws::Cx<'_>) {
+            self.0.join(cx.runtime(), cx.id()).unwrap();
+        }
+        fn message(&mut self, _: &mut ws::Cx<'_>, _: ws::Message<'_>) {}
+    }
+    let (rig, log) = (Rig::new(Trigger::Edge), Log::default());
+    let heard = log.clone();
+    rig.serve(lodger::http::Server::new().ws("/", hook(&log, move |_, text| heard.add(text))));
+    let all = ws::Broadcast::new(WhenFull::DropNewest);
+    for _ in 0..2 {
+        ws::Client::new("ws://127.0.0.1/").connect(&rig.rt, Member(all.clone())).unwrap();
+    }
+    rig.run_for(ms(50));
+    log.take();
+
+    for text in ["short", &"long".repeat(1000)] {
+        assert_eq!(all.send(&rig.rt, ws::Message::Text(text)).unwrap().sent, 2);
+        rig.run_for(ms(50));
+
+        assert_eq!(log.take(), [text, text]);
+    }
+}
+
+/// Whoever is slow, and however the system cuts what is sent: each peer hears whole messages, in
+/// their order, all that is sent to it alone, and at last the latest.
+#[test]
+fn any_mix_of_slow_peers_hears_an_ordered_part() {
+    let mut dropped = 0;
+    for seed in 0..150 {
+        let mut random = Rng::new(seed);
+        let mut limits = Limits::default();
+        (limits.io.queue_high, limits.io.queue_low) = (3000, 800);
+        let trigger = TRIGGERS[seed as usize % 3];
+        let rig = Rig::with(trigger, limits, seed, Faults::lossless());
+        let (all, log) = (ws::Broadcast::new(WhenFull::DropOldest { messages: 4 }), Log::default());
+        let inner = all.clone();
+        rig.serve(
+            lodger::http::Server::new().ws("/", move |_| Ok(Guest(inner.clone(), log.clone()))),
+        );
+        let wires: [Wire; 4] = std::array::from_fn(|_| slowly_upgraded(&rig));
+        let ids: Vec<_> = rig.rt.connections(9).iter().map(|c| c.id).collect();
+        let mut alone = vec![Vec::new(); wires.len()];
+        let mut heard = vec![Vec::new(); wires.len()];
+
+        for n in 0..150 {
+            let (text, to) = (numbered(n), random.below(wires.len()));
+            match random.below(10) {
+                0 => wires[to].set_window(random.below(3) * 700),
+                1 => heard[to].extend(wires[to].read()),
+                2..5 if rig.rt.send(ids[to], ws::Message::Text(&text)).is_ok() => {
+                    alone[to].push(text);
+                }
+                _ => dropped += all.send(&rig.rt, ws::Message::Text(&text)).unwrap().dropped,
+            }
+            rig.run_for(Duration::from_micros(random.below(500) as u64));
+        }
+        all.send(&rig.rt, ws::Message::Text(&numbered(999))).unwrap();
+
+        for ((wire, heard), alone) in wires.iter().zip(&mut heard).zip(alone) {
+            heard.extend(drained(&rig, wire));
+            let texts = texts(heard);
+            assert!(texts.is_sorted(), "seed {seed}: {texts:?}");
+            assert!(alone.iter().all(|text| texts.contains(text)), "seed {seed}");
+            assert_eq!(texts.last(), Some(&numbered(999)), "seed {seed}");
+        }
+        rig.end();
+    }
+    assert!(dropped > 1000, "{dropped} were dropped: the test is too gentle");
+}
+
+/// A handshake in a world that delays.
+fn slowly_upgraded(rig: &Rig) -> Wire {
+    let wire = rig.connect();
+    wire.write(ws_request("/", "").as_bytes());
+    let mut answer = String::new();
+    for _ in 0..50 {
+        rig.run_for(ms(100));
+        answer += &text(&wire);
+        if answer.ends_with("\r\n\r\n") {
+            break;
+        }
+    }
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    wire
 }

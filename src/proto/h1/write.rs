@@ -138,6 +138,8 @@ impl BodyWriter {
     pub fn share<'p>(&mut self, chunk: &'p [u8], data: &'p [u8]) -> Result<&'p [u8], Error> {
         match self.0 {
             Self::SWALLOW => return Ok(&[]),
+            // The chunk of nothing is the last one.
+            Self::CHUNKED if data.is_empty() => return Ok(&[]),
             Self::CHUNKED => return Ok(chunk),
             Self::UNTIL_CLOSE => {}
             left => {
