@@ -73,9 +73,9 @@
 //!
 //! # Features
 //!
-//! `default = ["std", "mio", "h1", "ws", "client", "server", "live"]`. With `default-features = false` and
-//! protocols chosen the crate is `no_std` + alloc: the sans-IO [`proto`]cols, their buffers
-//! ([`io`]) and the scheduler ([`sul`]) alone.
+//! `default = ["std", "mio", "h1", "ws", "client", "server", "live"]`; `json` reads and writes JSON
+//! bodies by serde. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]

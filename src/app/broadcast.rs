@@ -48,7 +48,7 @@ pub struct Broadcast {
 impl Broadcast {
     /// Makes an empty list.
     pub fn new(when_full: WhenFull) -> Self {
-        Self { peers: Rc::default(), rule: Rule { when: when_full, above: None } }
+        Self { peers: Rc::default(), rule: Rule { when: when_full, above: None, except: None } }
     }
 
     /// Sets from how many bytes of waiting output on a peer is full, in place of
@@ -111,7 +111,7 @@ impl Broadcast {
         }
         let encoded = Shared::message(h.lend(), message);
         let kept = || Rc::new(Shared::message(Vec::new(), message));
-        let done = h.fan_out(&mut peers.set, encoded.parcel(), (self.rule, except), &kept);
+        let done = h.fan_out(&mut peers.set, encoded.parcel(), Rule { except, ..self.rule }, &kept);
         h.give_back(encoded.into_memory());
         Ok(done)
     }

@@ -212,7 +212,7 @@ impl Events {
     pub fn new() -> Self {
         Self {
             shared: Rc::default(),
-            rule: Rule { when: WhenFull::Close(1008), above: None },
+            rule: Rule { when: WhenFull::Close(1008), above: None, except: None },
             keep_alive: Some(KEEP_ALIVE),
             retry: None,
             events: EVENTS,
@@ -311,12 +311,12 @@ impl Events {
             let encoded = Shared::piece(h.lend(), lines);
             let kept = || Rc::new(Shared::piece(Vec::new(), lines));
             let set = &mut topic.peers.set;
-            let done = h.fan_out(set, encoded.parcel(), (self.rule, None), &kept);
+            let done = h.fan_out(set, encoded.parcel(), self.rule, &kept);
             h.give_back(encoded.into_memory());
             return done;
         }
         let event = topic.keep(lines, self.events, self.bytes);
-        h.fan_out(&mut topic.peers.set, event.parcel(), (self.rule, None), &|| Rc::clone(&event))
+        h.fan_out(&mut topic.peers.set, event.parcel(), self.rule, &|| Rc::clone(&event))
     }
 }
 

@@ -108,8 +108,6 @@ impl Pending {
 struct Job<'a> {
     parcel: Parcel<'a>,
     rule: Rule,
-    /// It does not hear it.
-    except: Option<ConnId>,
     /// It is sent without a copy where nothing else waits.
     direct: bool,
     /// The message kept, made for the first peer that must wait.
@@ -124,6 +122,8 @@ pub(crate) struct Rule {
     pub(crate) when: WhenFull,
     /// Output, in bytes, above which a peer is full; `None` for that of the policy.
     pub(crate) above: Option<usize>,
+    /// One that does not hear this message.
+    pub(crate) except: Option<ConnId>,
 }
 
 impl Rule {
@@ -136,23 +136,22 @@ impl Rule {
 }
 
 impl Handle {
-    /// Sends one message to all `peers` but one; those that have gone are taken off. `kept` gives it with
+    /// Sends one message to all `peers`; those that have gone are taken off. `kept` gives it with
     /// memory of its own, and is asked at most once.
     pub(crate) fn fan_out(
         &self,
         peers: &mut BTreeSet<ExchangeId>,
         parcel: Parcel<'_>,
-        how: (Rule, Option<ConnId>),
+        rule: Rule,
         kept: &dyn Fn() -> Rc<Shared>,
     ) -> Delivery {
-        let (rule, except) = how;
         let direct = parcel.wire.len() >= DIRECT || peers.len() > CORKED;
         let done = Delivery::default();
-        let mut job = Job { parcel, rule, except, direct, kept: None, made: kept, done };
+        let mut job = Job { parcel, rule, direct, kept: None, made: kept, done };
         let mut core = self.core();
         self.time(&mut core);
         peers.retain(|&peer| {
-            job.except == Some(peer.conn()) || self.give(&mut core, peer, &mut job)
+            rule.except == Some(peer.conn()) || self.give(&mut core, peer, &mut job)
         });
         job.done
     }
