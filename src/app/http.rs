@@ -12,6 +12,9 @@ use crate::runtime::{Serve, Service};
 /// Parameters that one pattern may have.
 const PARAMS: usize = 8;
 
+/// Makes the page of an error that the server itself found.
+pub(crate) type Page = Box<dyn Fn(u16, Response<'_>) -> Answer>;
+
 type Route = Box<dyn Fn(&Request<'_>, Response<'_>) -> Answer>;
 
 /// Routes by path and method; give it to [`Handle::listen`](crate::Handle::listen).
@@ -35,6 +38,7 @@ pub struct Server {
     tree: matchit::Router<usize>,
     hosts: Vec<(String, Self)>,
     fallback: Option<Route>,
+    errors: Option<Page>,
     wrong: Option<String>,
 }
 
@@ -158,6 +162,14 @@ impl Server {
         self
     }
 
+    /// Answers the errors that the server finds itself (404, 405, and the refusals of a WebSocket)
+    /// by `f`, which is given the status, set already, and fields that belong to it. Unless set,
+    /// the page is a line of text. Malformed requests never get this far.
+    pub fn errors(mut self, f: impl Fn(u16, Response<'_>) -> Answer + 'static) -> Self {
+        self.errors = Some(Box::new(f));
+        self
+    }
+
     /// Gives the entry of a pattern, made if it is new; `None` if the pattern cannot be.
     fn path(&mut self, pattern: &str) -> Option<&mut Path> {
         if let Some(at) = self.paths.iter().position(|p| &*p.pattern == pattern) {
@@ -203,7 +215,8 @@ impl Server {
         let Ok(found) = self.tree.at(request.path()) else {
             return self.unmatched(request, response);
         };
-        let Some(path) = self.paths.get(*found.value) else { return response.error(404) };
+        let errors = self.errors.as_ref();
+        let Some(path) = self.paths.get(*found.value) else { return page(errors, 404, response) };
         let mut params = [("", ""); PARAMS];
         let mut count = 0;
         for (place, param) in params.iter_mut().zip(found.params.iter()) {
@@ -213,7 +226,7 @@ impl Server {
         let params = params.get(..count).unwrap_or_default();
         let request = Request { head: request.head, params };
         response.matched(&path.pattern);
-        path.answer(&request, response)
+        path.answer(&request, response, errors)
     }
 
     fn unmatched(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
@@ -222,18 +235,31 @@ impl Server {
             None if request.method() == "OPTIONS" && request.path() == "*" => {
                 response.status(204).empty()
             }
-            None => response.error(404),
+            None => page(self.errors.as_ref(), 404, response),
         }
     }
 }
 
+/// Answers an error by the server's own page, or by the line of text.
+pub(crate) fn page(errors: Option<&Page>, status: u16, response: Response<'_>) -> Answer {
+    match errors {
+        Some(page) => page(status, response.status(status)),
+        None => response.error(status),
+    }
+}
+
 impl Path {
-    fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        response: Response<'_>,
+        errors: Option<&Page>,
+    ) -> Answer {
         #[cfg(feature = "ws")]
         if let Some(websocket) = &self.websocket
             && (request.is_upgrade() || self.methods.is_empty())
         {
-            return websocket.answer(request, response);
+            return websocket.answer(request, response, errors);
         }
         let method = request.method();
         let route = self.find(method).or_else(|| self.find("GET").filter(|_| method == "HEAD"));
@@ -242,7 +268,7 @@ impl Path {
             None if method == "OPTIONS" => {
                 response.status(204).header("allow", &self.allow()).empty()
             }
-            None => response.header("allow", &self.allow()).error(405),
+            None => page(errors, 405, response.header("allow", &self.allow())),
         }
     }
 
