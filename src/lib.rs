@@ -73,9 +73,9 @@
 //!
 //! # Features
 //!
-//! `default = ["std", "mio", "h1", "ws", "client", "server", "live"]`. With `default-features = false` and
-//! protocols chosen the crate is `no_std` + alloc: the sans-IO [`proto`]cols, their buffers
-//! ([`io`]) and the scheduler ([`sul`]) alone.
+//! `default = ["std", "mio", "h1", "ws", "client", "server", "live"]`; `json` reads and writes JSON
+//! bodies by serde. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -96,28 +96,32 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
-pub use limits::{ClientLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
+pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
 #[cfg(feature = "std")]
 pub use lodger_backend::{Addr, Attached, Budget, Host, Nested, Pending, Turn};
 #[cfg(feature = "std")]
 pub use runtime::{
-    ConnId, ConnInfo, Gone, Handle, ListenerId, Log2, Reason, Rejected, Remote, Runtime, SendError,
-    Serve, Service, Stats, TimerId,
+    ConnId, ConnInfo, Delivery, Gone, Handle, ListenerId, Log2, Reason, Rejected, Remote, Runtime,
+    SendError, Serve, Service, Stats, TimerId, WhenFull,
 };
 
 /// HTTP: servers, routes, requests and answers.
 #[cfg(feature = "std")]
 pub mod http {
+    pub use crate::app::auth::{BasicAuth, same_secret};
     #[cfg(feature = "client")]
     pub use crate::app::client::{Ask, Client, Whole};
+    pub use crate::app::events::{EventStream, Events};
     #[cfg(feature = "server")]
     pub use crate::app::files::Files;
+    pub use crate::app::forms::{Form, FormFile, FormHandler};
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
-    pub use crate::proto::h1::Fields;
-    pub use crate::proto::h1::ResponseHead;
+    pub use crate::proto::events::Event;
+    pub use crate::proto::form::{Pairs, Part};
+    pub use crate::proto::h1::{Cookie, Fields, ResponseHead, SameSite};
     pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,
@@ -127,6 +131,7 @@ pub mod http {
 /// WebSocket: handlers and messages.
 #[cfg(all(feature = "std", feature = "ws"))]
 pub mod ws {
+    pub use crate::app::broadcast::Broadcast;
     #[cfg(feature = "server")]
     pub use crate::app::ws::Refuse;
     #[cfg(feature = "client")]

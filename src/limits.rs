@@ -15,6 +15,8 @@ pub struct Limits {
     pub h1: H1Limits,
     /// WebSocket, unless its route says otherwise.
     pub ws: WsLimits,
+    /// Forms, unless their route says otherwise.
+    pub form: FormLimits,
     /// Clients.
     pub client: ClientLimits,
 }
@@ -180,6 +182,27 @@ impl Default for WsLimits {
             pong_within: Duration::from_secs(10),
             close_within: Duration::from_secs(2),
         }
+    }
+}
+
+/// Forms that are read from request bodies.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FormLimits {
+    /// Pairs of an urlencoded form, or parts of a multipart one, else 413. Default 1,000.
+    pub parts: usize,
+    /// The head of one part, in bytes, else 413. Default 4 KiB.
+    pub head: usize,
+    /// The data of one part of a streamed form, in bytes, else 413. Default 16 MiB.
+    pub part: u64,
+    /// All of a streamed form, in bytes, else 413. One that is read whole has the limit
+    /// [`H1Limits::body`]. Default 64 MiB.
+    pub bytes: u64,
+}
+
+impl Default for FormLimits {
+    fn default() -> Self {
+        Self { parts: 1000, head: 4 << 10, part: 16 << 20, bytes: 64 << 20 }
     }
 }
 

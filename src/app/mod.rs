@@ -1,13 +1,22 @@
 //! What users build servers with, on the public items of the runtime and the protocols.
 
+pub(crate) mod auth;
+#[cfg(feature = "ws")]
+pub(crate) mod broadcast;
 #[cfg(feature = "client")]
 pub(crate) mod client;
+mod cookies;
+pub(crate) mod events;
 #[cfg(feature = "server")]
 pub(crate) mod files;
+pub(crate) mod forms;
 #[cfg(feature = "server")]
 pub(crate) mod http;
+#[cfg(feature = "json")]
+mod json;
 #[cfg(feature = "live")]
 pub(crate) mod live;
+mod peers;
 #[cfg(feature = "client")]
 mod url;
 #[cfg(all(feature = "server", feature = "ws"))]

@@ -5,6 +5,8 @@
 //!
 //! [`Tx`]: crate::io::Tx
 
+pub mod events;
+pub mod form;
 #[cfg(feature = "h1")]
 pub mod h1;
 #[cfg(any(test, fuzzing))]

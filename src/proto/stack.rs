@@ -13,6 +13,10 @@ use crate::proto::h1;
 use crate::proto::ws;
 use crate::{Error, Limits};
 
+mod parcel;
+
+pub(crate) use parcel::{Cargo, Parcel, Shared, Takes};
+
 /// The protocol of one connection. It changes when an upgrade succeeds; the input goes on.
 #[derive(Debug)]
 pub(crate) enum Stack {

@@ -39,7 +39,7 @@ pub(crate) enum State {
 
 /// What is going on with a slot, one bit each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flags(pub(super) u16);
+pub(crate) struct Flags(pub(super) u32);
 
 impl Flags {
     /// Its handler is on the stack: not served, timed or buried from above.
@@ -72,10 +72,15 @@ impl Flags {
     pub(crate) const LENT: Self = Self(Self::RUNNING.0 | Self::PUMPED.0);
     /// The program's own: counted, listed and said goodbye to nowhere.
     pub(crate) const ASIDE: Self = Self(1 << 13);
+    /// Shared messages wait outside of its output.
+    pub(crate) const SHARED: Self = Self(1 << 15);
     /// Its connection is being made; what is queued waits for it.
     pub(crate) const CONNECTING: Self = Self(1 << 14);
     /// A part of a file is to be sent behind the queue.
-    pub(crate) const FILE: Self = Self(1 << 15);
+    pub(crate) const FILE: Self = Self(1 << 16);
+    /// Any of them: a turn may have something to do though nothing has arrived.
+    const STIRS: Self =
+        Self(Self::KICK.0 | Self::WANT.0 | Self::SHARED.0 | Self::CONNECTING.0 | Self::FILE.0);
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -166,9 +171,7 @@ impl Slot {
         let still = self.state == State::Open
             && !self.ready.is_read()
             && self.out.is_empty()
-            && !self
-                .flags
-                .has(Flags(Flags::KICK.0 | Flags::WANT.0 | Flags::CONNECTING.0 | Flags::FILE.0));
+            && !self.flags.has(Flags::STIRS);
         !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
     }
 
@@ -188,9 +191,9 @@ impl Slot {
         }
     }
 
-    /// Whether the handler asked for `writable` and there is room.
+    /// Whether there is room that the handler asked for, or that shared messages wait for.
     pub(crate) fn wants_writable(&self, limits: &Limits) -> bool {
-        self.flags.has(Flags::WANT)
+        self.flags.has(Flags(Flags::WANT.0 | Flags::SHARED.0))
             && self.out.len() <= limits.io.queue_low
             && !self.flags.has(Flags::FILE)
     }
@@ -294,6 +297,8 @@ pub(crate) struct Extra {
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
     /// What is sent of a file behind the output; `Flags::FILE` tells that it is there.
     pub(crate) file: Option<super::file::Body>,
+    /// Shared messages that wait for room.
+    pub(crate) pending: super::fanout::Pending,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
 }
@@ -521,13 +526,8 @@ impl Core {
 
     /// Takes the extra back into the pool if it holds nothing.
     pub(crate) fn drop_empty_extra(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let empty = slot.extra.as_ref().is_some_and(|e| e.is_empty());
-        if empty && let Some(mut extra) = slot.extra.take() {
-            extra.lingered = 0;
-            if self.extras.len() < 64 {
-                self.extras.push(extra);
-            }
+        if let Some(slot) = self.slots.get_mut(index) {
+            drop_empty_extra(slot, &mut self.extras);
         }
     }
 
@@ -605,6 +605,18 @@ impl Core {
     }
 }
 
+/// See [`Core::drop_empty_extra`].
+#[expect(clippy::vec_box, reason = "slots hold them boxed: a pooled one moves as a pointer")]
+pub(crate) fn drop_empty_extra(slot: &mut Slot, extras: &mut Vec<Box<Extra>>) {
+    let empty = slot.extra.as_ref().is_some_and(|e| e.is_empty());
+    if empty && let Some(mut extra) = slot.extra.take() {
+        extra.lingered = 0;
+        if extras.len() < 64 {
+            extras.push(extra);
+        }
+    }
+}
+
 /// See [`Core::arm_deadline`].
 #[inline]
 pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
@@ -642,7 +654,11 @@ impl Extra {
         if self.stream.is_some() || self.file.is_some() {
             return false;
         }
-        self.stages.is_none() && self.tail.is_empty() && self.part.is_empty() && self.lingered == 0
+        self.stages.is_none()
+            && self.tail.is_empty()
+            && self.part.is_empty()
+            && self.pending.is_empty()
+            && self.lingered == 0
     }
 }
 

@@ -43,7 +43,6 @@ impl Handle {
     }
 
     /// Gives a number that nobody can guess.
-    #[cfg(feature = "client")]
     pub(crate) fn random(&self) -> u32 {
         self.core().entropy.next(&*self.0.net)
     }

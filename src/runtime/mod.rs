@@ -12,6 +12,7 @@ mod date;
 )]
 mod dial;
 mod entropy;
+pub(crate) mod fanout;
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "servers serve files"))]
 pub(crate) mod file;
 pub(crate) mod handler;
@@ -42,6 +43,7 @@ use std::os::fd::OwnedFd;
 
 use lodger_backend::{Budget, Driver, Micros, Nested, Net, Pending, Turn};
 
+pub use self::fanout::{Delivery, WhenFull};
 pub use self::handler::{Serve, Service};
 pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerId};
 pub use self::remote::Remote;
@@ -326,7 +328,7 @@ impl Handle {
     ) -> Result<(), SendError> {
         let mut core = self.core();
         let core = &mut *core;
-        let Core { slots, pool, entropy, limits, now, .. } = core;
+        let Core { slots, pool, extras, entropy, limits, now, .. } = core;
         let slot = slots
             .get_mut(id.index)
             .filter(|slot| slot.generation == id.generation && slot.state == State::Open)
@@ -343,6 +345,9 @@ impl Handle {
         let net = &*self.0.net;
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
+        if slot.flags.has(Flags::SHARED) {
+            slot.put_pending(&mut cx, pool, extras, usize::MAX);
+        }
         f(&mut slot.stack, &mut cx, &mut Tx::new(&mut slot.out, pool))?;
         // What a handler sends on its own connection goes out when it returns.
         if !slot.flags.has(Flags::RUNNING) || core.modal != 0 {

@@ -111,7 +111,7 @@ impl Core {
     /// Says what waited for the output to drain. Gives the room for more if the handler wants to
     /// hear of it.
     fn drained(&mut self, id: ConnId, net: &dyn Net) -> Option<usize> {
-        let Self { slots, pool, entropy, limits, now, life, .. } = self;
+        let Self { slots, pool, extras, entropy, limits, now, life, .. } = self;
         let slot = slots.get_mut(id.index).filter(|slot| slot.state == State::Open)?;
         let waits = slot.out.len() > limits.io.queue_low || slot.flags.has(Flags::FILE);
         if waits || *life != Life::On {
@@ -120,6 +120,12 @@ impl Core {
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
         slot.stack.drained(&mut cx, &mut Tx::new(&mut slot.out, pool));
+        if slot.flags.has(Flags::SHARED) {
+            slot.put_pending(&mut cx, pool, extras, limits.io.queue_low);
+            if slot.out.len() > limits.io.queue_low {
+                return None;
+            }
+        }
         let wanted = slot.flags.has(Flags::WANT);
         slot.flags.clear(Flags::WANT);
         wanted.then(|| limits.io.queue_high.saturating_sub(slot.out.len()))

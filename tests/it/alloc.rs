@@ -11,7 +11,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lodger::{ConnId, Limits, Runtime, http, raw, ws};
+use lodger::{ConnId, Limits, Runtime, WhenFull, http, raw, ws};
 use lodger_backend::{
     Addr, Backend, Caps, Driver, Event, Interest, Micros, Net, Ready, Sock, Source, Token, Trigger,
     Waker,
@@ -392,6 +392,63 @@ fn tags_and_periods_allocate_nothing() {
     rt.every(Duration::from_micros(1), |_| ());
 
     assert_eq!(cost(&fake, &rt, b"x", 4), (0, MESSAGES, MESSAGES));
+}
+
+/// Sends to everybody a thousand times: allocations, and calls of `send`.
+fn fan_out(fake: &Fake, rt: &Runtime, send: impl Fn()) -> (u64, u64) {
+    let round = || {
+        send();
+        rt.dispatch().unwrap();
+        for end in &mut fake.0.borrow_mut().ends {
+            assert!(!end.output.is_empty());
+            end.output.clear();
+        }
+    };
+    // Histories and pools fill.
+    (0..40).for_each(|_| round());
+    let before = (ALLOCATIONS.get(), fake.0.borrow().sends);
+    (0..1000).for_each(|_| round());
+    (ALLOCATIONS.get() - before.0, fake.0.borrow().sends - before.1)
+}
+
+#[test]
+fn a_message_to_all_allocates_nothing() {
+    struct Guest(ws::Broadcast);
+    impl ws::Handler for Guest {
+        fn open(&mut self, cx: &mut ws::Cx<'_>) {
+            self.0.join(cx.runtime(), cx.id()).unwrap();
+        }
+        fn message(&mut self, _: &mut ws::Cx<'_>, _: ws::Message<'_>) {}
+    }
+    let all = ws::Broadcast::new(WhenFull::DropOldest { messages: 4 });
+    let room = all.clone();
+    let (fake, rt) = serve(http::Server::new().ws("/", move |_| Ok(Guest(room.clone()))));
+    upgrade(&fake, &rt);
+
+    for size in [20, 2000] {
+        let text = "x".repeat(size);
+        let send = || _ = all.send(&rt, ws::Message::Text(&text)).unwrap();
+
+        assert_eq!(fan_out(&fake, &rt, send), (0, 1000 * PEERS as u64), "{size} bytes");
+    }
+}
+
+#[test]
+fn an_event_to_all_allocates_nothing() {
+    for kept in [0, 16] {
+        let news = http::Events::new().history(kept, 1 << 20).keep_alive(None);
+        let topic = news.clone();
+        let (fake, rt) =
+            serve(http::Server::new().get("/", move |_, res| topic.subscribe(None, res)));
+        (0..PEERS).for_each(|end| fake.put(end, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+        (0..4).for_each(|_| _ = rt.dispatch().unwrap());
+        assert_eq!(news.len(), PEERS);
+
+        let event = http::Event::new("two\nlines").name("tick");
+        let send = || _ = news.send(&rt, &event).unwrap();
+
+        assert_eq!(fan_out(&fake, &rt, send), (0, 1000 * PEERS as u64), "{kept} kept");
+    }
 }
 
 #[test]

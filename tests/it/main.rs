@@ -6,7 +6,10 @@
 
 mod chaos;
 mod client;
+mod events;
+mod fanout;
 mod files;
+mod forms;
 mod http;
 mod idle;
 mod kit;

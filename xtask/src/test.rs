@@ -26,7 +26,7 @@ fn sources(steps: &mut Steps) {
     steps.step("tidy", tidy_tree);
     steps.step("cargo fmt", || cargo(120, &["fmt", "--all", "--", "--check", "-l"]));
     let deny = ["--", "-D", "warnings"];
-    let workspace = ["clippy", "--locked", "--workspace", "--all-targets"];
+    let workspace = ["clippy", "--locked", "--workspace", "--all-targets", "--features", OPTIONAL];
     steps.step("cargo clippy", || cargo(1200, &[&workspace[..], &deny].concat()));
     // A workspace build unifies features, so each is looked at alone.
     let alone = ["clippy", "--locked", "-p", "lodger", "--no-default-features"];
@@ -60,6 +60,9 @@ fn tidy_tree() -> Res<Outcome> {
     }
 }
 
+/// Features that are off by default and have tests.
+const OPTIONAL: &str = "lodger/json";
+
 /// Gives the features of `lodger`, as its manifest names them.
 fn features() -> Vec<String> {
     let manifest = std::fs::read_to_string(sh::root().join("Cargo.toml")).unwrap_or_default();
@@ -71,7 +74,8 @@ fn features() -> Vec<String> {
 
 /// Runs all tests, and counts them one by one.
 fn cargo_test() -> Res<Outcome> {
-    let args = ["test", "--locked", "--workspace", "--no-fail-fast", "--", "--show-output"];
+    let args = ["test", "--locked", "--workspace", "--no-fail-fast", "--features", OPTIONAL];
+    let args = [&args[..], &["--", "--show-output"]].concat();
     let output = sh::command(1500, "cargo", &args).output()?;
     let log = sh::text(&output.stdout);
     let mut counts = counted(&log);

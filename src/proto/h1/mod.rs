@@ -19,6 +19,7 @@ mod check;
 mod chunk;
 mod client;
 mod connection;
+mod cookie;
 mod fields;
 mod head;
 mod server;
@@ -33,10 +34,11 @@ pub use body::Body;
 pub use check::fuzz_h1;
 pub use client::{RequestHead, ResponseEvent, ResponseHead, ResponseReader, put_request};
 pub use connection::Client;
+pub use cookie::{Cookie, SameSite, cookies};
 pub use fields::{Fields, Known};
 pub use head::Request;
 pub use server::{Event, Server};
-pub use write::{BodyWriter, Length, Response, http_date, put_field, reason};
+pub use write::{BodyWriter, Length, Response, http_date, put_chunk, put_field, reason};
 
 /// The protocol's version, as the peer stated it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

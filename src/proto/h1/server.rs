@@ -223,6 +223,20 @@ impl Server {
         self.writer.lend(n)
     }
 
+    /// Counts a part of the answer's body that is sent to many, and gives what it is on this
+    /// connection: `chunk`, which [`put_chunk`](super::put_chunk) made of `data`, or `data`, or
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`body`](Self::body).
+    pub fn share<'p>(&mut self, chunk: &'p [u8], data: &'p [u8]) -> Result<&'p [u8], Error> {
+        if self.answer != Answer::Sending {
+            return Err(Error::misuse("a body without a head"));
+        }
+        self.writer.share(chunk, data)
+    }
+
     /// Ends the answer. Does nothing where the answer is complete.
     ///
     /// # Errors
@@ -367,6 +381,16 @@ impl Server {
     /// Tells whether a request has not been answered to the end.
     pub fn awaits_answer(&self) -> bool {
         matches!(self.answer, Answer::Owed | Answer::Sending)
+    }
+
+    /// Tells whether an answer's head is out and its body is not complete.
+    pub fn sends_body(&self) -> bool {
+        self.answer == Answer::Sending
+    }
+
+    /// Tells whether the body of the answer under way is dropped: HEAD, 204 and 304 have none.
+    pub fn drops_body(&self) -> bool {
+        self.answer == Answer::Sending && self.writer.is_swallow()
     }
 
     /// Tells whether a request's body is being read.

@@ -119,7 +119,7 @@ impl BodyWriter {
             Self::SWALLOW => {}
             Self::UNTIL_CLOSE => tx.put(data),
             Self::CHUNKED if data.is_empty() => {}
-            Self::CHUNKED => put_chunk(tx, data),
+            Self::CHUNKED => put_chunk(tx.buf(data.len() + CHUNK_ROOM), data),
             left => {
                 let left = left.checked_sub(data.len() as u64);
                 self.0 = left.ok_or(Error::misuse("a body longer than announced"))?;
@@ -147,6 +147,27 @@ impl BodyWriter {
         }
     }
 
+    /// Counts a part of the body and gives what it is on the wire: `chunk`, which [`put_chunk`]
+    /// made of `data`, or `data` itself, or nothing. Whoever calls this sends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`body`](Self::body).
+    pub fn share<'p>(&mut self, chunk: &'p [u8], data: &'p [u8]) -> Result<&'p [u8], Error> {
+        match self.0 {
+            Self::SWALLOW => return Ok(&[]),
+            // The chunk of nothing is the last one.
+            Self::CHUNKED if data.is_empty() => return Ok(&[]),
+            Self::CHUNKED => return Ok(chunk),
+            Self::UNTIL_CLOSE => {}
+            left => {
+                let left = left.checked_sub(data.len() as u64);
+                self.0 = left.ok_or(Error::misuse("a body longer than announced"))?;
+            }
+        }
+        Ok(data)
+    }
+
     /// Ends the body.
     ///
     /// # Errors
@@ -163,14 +184,22 @@ impl BodyWriter {
         }
     }
 
+    /// Tells whether everything is dropped.
+    pub(super) fn is_swallow(&self) -> bool {
+        self.0 == Self::SWALLOW
+    }
+
     /// Tells whether the body ends with the connection.
     pub(super) fn is_until_close(&self) -> bool {
         self.0 == Self::UNTIL_CLOSE
     }
 }
 
-fn put_chunk(tx: &mut Tx<'_>, data: &[u8]) {
-    let buf = tx.buf(data.len() + 20);
+/// What a chunk has around its data at most: 16 digits, and CR LF twice.
+const CHUNK_ROOM: usize = 20;
+
+/// Appends `data` as a chunk: RFC 9112, section 7.1. An empty one would end the body.
+pub fn put_chunk(buf: &mut Vec<u8>, data: &[u8]) {
     put_hex(buf, data.len() as u64);
     buf.extend_from_slice(b"\r\n");
     buf.extend_from_slice(data);

@@ -325,6 +325,22 @@ impl Ws {
         &self.config
     }
 
+    /// Tells which end of the connection this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Tells whether a message can be sent. In the middle of one sent in chunks it cannot, nor
+    /// after a Close frame.
+    ///
+    /// # Errors
+    ///
+    /// Misuse after a Close frame: no message can ever be sent again.
+    pub fn takes_message(&self) -> Result<bool, Error> {
+        self.may_send()?;
+        Ok(self.outgoing.is_none())
+    }
+
     fn heard(&mut self, now: Micros) {
         match self.clock {
             Clock::Quiet | Clock::Asked => {

@@ -3,7 +3,9 @@
 //! In: the begin of a frame. Out: its header, or the rule that it breaks, both as soon as the
 //! bytes that decide are there. The other way round: a header and its payload into the output.
 
-use super::{Role, mask};
+use alloc::vec::Vec;
+
+use super::{Kind, Message, Role, mask};
 use crate::io::Tx;
 
 /// The first header bit: the message ends with this frame.
@@ -136,18 +138,7 @@ pub(super) fn put(tx: &mut Tx<'_>, first: u8, payload: &[u8], key: Option<[u8; 4
 #[inline(never)]
 fn put_long(tx: &mut Tx<'_>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
     let buf = tx.buf(HEAD_MAX + payload.len());
-    let masked = if key.is_some() { 0x80 } else { 0 };
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(short @ ..=125), _) => buf.extend_from_slice(&[first, masked | short]),
-        (_, Ok(len)) => {
-            buf.extend_from_slice(&[first, masked | 126]);
-            buf.extend_from_slice(&len.to_be_bytes());
-        }
-        _ => {
-            buf.extend_from_slice(&[first, masked | 127]);
-            buf.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-        }
-    }
+    put_head(buf, first, if key.is_some() { 0x80 } else { 0 }, payload.len());
     let Some(key) = key else { return buf.extend_from_slice(payload) };
     buf.extend_from_slice(&key);
     let at = buf.len();
@@ -155,6 +146,33 @@ fn put_long(tx: &mut Tx<'_>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
     if let Some(payload) = buf.get_mut(at..) {
         mask::apply(payload, key);
     }
+}
+
+/// Appends the first two bytes and the length.
+fn put_head(buf: &mut Vec<u8>, first: u8, masked: u8, len: usize) {
+    match (u8::try_from(len), u16::try_from(len)) {
+        (Ok(short @ ..=125), _) => buf.extend_from_slice(&[first, masked | short]),
+        (_, Ok(len)) => {
+            buf.extend_from_slice(&[first, masked | 126]);
+            buf.extend_from_slice(&len.to_be_bytes());
+        }
+        _ => {
+            buf.extend_from_slice(&[first, masked | 127]);
+            buf.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+}
+
+/// Appends a whole message as a server sends it: one frame, not masked, the same for every peer.
+pub fn put_message(buf: &mut Vec<u8>, message: Message<'_>) {
+    let payload = message.bytes();
+    let op = match message.kind() {
+        Kind::Text => Op::Text,
+        Kind::Binary => Op::Binary,
+    };
+    buf.reserve(HEAD_MAX + payload.len());
+    put_head(buf, FIN | op as u8, 0, payload.len());
+    buf.extend_from_slice(payload);
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ mod tests;
 
 pub use codec::Ws;
 pub use config::{Config, OriginRule};
+pub use frame::put_message;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_ws;
 

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::proto::h1::{self, Fields, Length};
 use crate::proto::stack::Stack;
 use crate::runtime::Handle;
-use crate::runtime::core::State;
+use crate::runtime::core::{Flags, State};
 #[cfg(feature = "server")]
 use crate::runtime::file::Body;
 use crate::runtime::id::{ConnId, Gone, Reason, SendError};
@@ -314,6 +314,33 @@ impl<'t> Response<'t> {
         Answer(Outcome::Sent)
     }
 
+    /// Sends the head of a response whose body is written by its id. `false` if there will be
+    /// none: it has gone, is answered already, or is one to HEAD.
+    pub(crate) fn begin(&mut self, fixed: &'static [u8]) -> bool {
+        let mut fields = core::mem::take(&mut self.fields);
+        if fields.capacity() == 0 {
+            fields = self.h.core().pool.take();
+        }
+        fields.extend_from_slice(fixed);
+        let status = self.status;
+        let begun = self.h.exchange(self.id, |http, tx, date| {
+            let (date, fields, length) = (Some(date), &fields, Length::Unknown);
+            http.respond(tx, &h1::Response { status, fields, length, date, close: false })?;
+            if http.drops_body() {
+                http.finish(tx)?;
+            }
+            Ok(http.sends_body())
+        });
+        self.h.core().pool.put(fields);
+        begun.unwrap_or(false)
+    }
+
+    /// Says that its head is out and nothing follows from a handler.
+    pub(crate) fn begun(mut self) -> Answer {
+        self.answered = true;
+        Answer(Outcome::Sent)
+    }
+
     fn whole(mut self, fixed: &'static [u8], body: &[u8]) -> Answer {
         self.answered = true;
         let status = self.status;
@@ -466,6 +493,11 @@ impl<'t> Cx<'t> {
         self.h.finish(self.id)
     }
 
+    /// Tells whether the response is still to be begun or completed.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.h.awaits(self.id)
+    }
+
     /// Answers as a route would, with a handler that takes this one's place if it streams.
     pub fn answer(&mut self, f: impl FnOnce(Response<'_>) -> Answer) {
         let h = self.h;
@@ -564,6 +596,11 @@ impl Handle {
             .filter(|s| s.generation == id.conn.generation && s.state == State::Open)
             .filter(|s| s.seq == id.seq)
             .ok_or(SendError::Gone)?;
+        if slot.flags.has(Flags::SHARED) {
+            let mut random = || core.entropy.next(&*self.0.net);
+            let mut cx = crate::proto::Cx { now, limits: &core.limits, random: &mut random };
+            slot.put_pending(&mut cx, &mut core.pool, &mut core.extras, usize::MAX);
+        }
         let Stack::H1(http) = &mut slot.stack else { return Err(SendError::Gone) };
         if !http.awaits_answer() {
             return Err(SendError::Gone);
@@ -640,6 +677,16 @@ fn http_goes_on(core: &crate::runtime::core::Core, index: u32) -> bool {
 impl ExchangeId {
     pub(crate) fn new(conn: ConnId, seq: u32) -> Self {
         Self { conn, seq }
+    }
+
+    pub(crate) fn seq(self) -> u32 {
+        self.seq
+    }
+
+    /// Gives all that a connection may have.
+    #[cfg(feature = "ws")]
+    pub(crate) fn all_of(conn: ConnId) -> core::ops::RangeInclusive<Self> {
+        Self { conn, seq: 0 }..=Self { conn, seq: u32::MAX }
     }
 }
 
