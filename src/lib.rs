@@ -73,7 +73,7 @@
 //!
 //! # Features
 //!
-//! `default = ["std", "mio", "h1", "ws", "server", "live"]`. With `default-features = false` and
+//! `default = ["std", "mio", "h1", "ws", "client", "server", "live"]`. With `default-features = false` and
 //! protocols chosen the crate is `no_std` + alloc: the sans-IO [`proto`]cols, their buffers
 //! ([`io`]) and the scheduler ([`sul`]) alone.
 
@@ -87,6 +87,7 @@ mod app;
 mod error;
 pub mod io;
 mod limits;
+pub mod policy;
 pub mod proto;
 #[cfg(feature = "std")]
 mod runtime;
@@ -95,7 +96,7 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
-pub use limits::{H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
+pub use limits::{ClientLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
 #[cfg(feature = "std")]
@@ -109,11 +110,15 @@ pub use runtime::{
 /// HTTP: servers, routes, requests and answers.
 #[cfg(feature = "std")]
 pub mod http {
+    #[cfg(feature = "client")]
+    pub use crate::app::client::{Ask, Client, Whole};
     #[cfg(feature = "server")]
     pub use crate::app::files::Files;
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
     pub use crate::proto::h1::Fields;
+    pub use crate::proto::h1::ResponseHead;
+    pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,
     };
@@ -124,6 +129,8 @@ pub mod http {
 pub mod ws {
     #[cfg(feature = "server")]
     pub use crate::app::ws::Refuse;
+    #[cfg(feature = "client")]
+    pub use crate::app::ws_client::{Client, Connection};
     pub use crate::proto::ws::{Config, Kind, Message, OriginRule};
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 }

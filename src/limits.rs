@@ -15,6 +15,39 @@ pub struct Limits {
     pub h1: H1Limits,
     /// WebSocket, unless its route says otherwise.
     pub ws: WsLimits,
+    /// Clients.
+    pub client: ClientLimits,
+}
+
+/// Clients: how long each stage may take.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientLimits {
+    /// From the start of an attempt to the connection. Default 10 s.
+    pub connect: Duration,
+    /// From a request to the head of its response, or of a WebSocket's. Default 30 s.
+    pub first_byte: Duration,
+    /// Between two pieces of a response's body. Default 30 s.
+    pub body: Duration,
+    /// How long a connection is kept for another request. Default 10 s.
+    pub idle: Duration,
+    /// Connections kept for one origin. Default 8.
+    pub idle_connections: usize,
+    /// Interim responses (1xx) to one request. Default 16.
+    pub interim: u32,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(10),
+            idle_connections: 8,
+            interim: 16,
+        }
+    }
 }
 
 /// Connections, buffers and queues.

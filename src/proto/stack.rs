@@ -1,5 +1,9 @@
 //! What a connection speaks: the only place that knows more than one protocol.
 
+use alloc::boxed::Box;
+#[cfg(feature = "ws")]
+use alloc::rc::Rc;
+
 use lodger_backend::Micros;
 
 use crate::io::{Rx, Scratch, Tx};
@@ -15,8 +19,21 @@ pub(crate) enum Stack {
     /// A plain byte stream.
     Raw(Raw),
     H1(h1::Server),
+    Client(Box<h1::Client>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
+    /// A WebSocket whose request has been sent.
+    #[cfg(feature = "ws")]
+    WsDial(Box<WsDial>),
+}
+
+/// A WebSocket's handshake, the client's side: RFC 6455, section 4.1.
+#[cfg(feature = "ws")]
+#[derive(Debug)]
+pub(crate) struct WsDial {
+    pub(crate) http: h1::Client,
+    pub(crate) key: [u8; 24],
+    pub(crate) config: Rc<ws::Config>,
 }
 
 /// What a plain byte stream has told its handler.
@@ -33,8 +50,15 @@ pub(crate) enum Event<'s> {
     Bytes(&'s mut [u8]),
     End,
     Http(h1::Event<'s>),
+    Response(h1::ResponseEvent<'s>),
     #[cfg(feature = "ws")]
     Ws(ws::Event<'s>),
+    /// The server has agreed; the connection is a WebSocket now.
+    #[cfg(feature = "ws")]
+    Dialled,
+    /// The server answered with this status instead.
+    #[cfg(feature = "ws")]
+    Refused(u16),
 }
 
 /// Whether a connection goes on.
@@ -76,6 +100,16 @@ impl Stack {
         match self {
             Self::Raw(raw) => Ok(raw.poll(rx)),
             Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            Self::Client(client) => Ok(client.poll(cx, rx, scratch)?.map(Event::Response)),
+            #[cfg(feature = "ws")]
+            Self::WsDial(dial) => {
+                let Some(event) = dial.poll(cx, rx, scratch)? else { return Ok(None) };
+                if matches!(event, Event::Dialled) {
+                    *self =
+                        Self::Ws(ws::Ws::new(ws::Role::Client, Rc::clone(&dial.config), cx.now));
+                }
+                Ok(Some(event))
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => Ok(ws.poll(cx, rx, tx)?.map(Event::Ws)),
         }
@@ -89,8 +123,20 @@ impl Stack {
                 http.begin_wait(now, limits);
                 http.deadline()
             }
+            Self::Client(client) => client.deadline(),
+            #[cfg(feature = "ws")]
+            Self::WsDial(dial) => dial.http.deadline(),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
+        }
+    }
+
+    /// Whether the deadline has only moved on since it was last asked for.
+    pub(crate) fn deadline_moves_on(&self) -> bool {
+        match self {
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.waits_for_silence(),
+            _ => false,
         }
     }
 
@@ -99,6 +145,9 @@ impl Stack {
         match self {
             Self::Raw(_) => Ok(()),
             Self::H1(http) => http.on_deadline(cx, tx),
+            Self::Client(client) => client.on_deadline(cx.now),
+            #[cfg(feature = "ws")]
+            Self::WsDial(dial) => dial.http.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
         }
@@ -109,8 +158,12 @@ impl Stack {
         match self {
             Self::Raw(raw) => raw.opened,
             Self::H1(http) => !http.reads_body(),
+            // A response without a body ends by an event of its own.
+            Self::Client(client) => client.is_idle() || client.is_over(),
             #[cfg(feature = "ws")]
             Self::Ws(_) => true,
+            #[cfg(feature = "ws")]
+            Self::WsDial(_) => false,
         }
     }
 
@@ -137,8 +190,9 @@ impl Stack {
         match self {
             Self::Raw(_) => true,
             Self::H1(http) => !http.awaits_answer() || http.reads_body(),
+            Self::Client(_) => true,
             #[cfg(feature = "ws")]
-            Self::Ws(_) => true,
+            Self::Ws(_) | Self::WsDial(_) => true,
         }
     }
 
@@ -152,6 +206,12 @@ impl Stack {
             // A peer that ends its side while its answer is still being made has most likely gone.
             Self::H1(http) if ended && http.awaits_answer() => Flow::Lost,
             Self::H1(_) => Flow::Open,
+            Self::Client(client) if client.is_over() => Flow::Done { linger: false },
+            Self::Client(_) => Flow::Open,
+            #[cfg(feature = "ws")]
+            Self::WsDial(dial) if dial.http.is_over() => Flow::Done { linger: false },
+            #[cfg(feature = "ws")]
+            Self::WsDial(_) => Flow::Open,
             #[cfg(feature = "ws")]
             Self::Ws(ws) if ws.is_closed() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
@@ -163,6 +223,7 @@ impl Stack {
     pub(crate) fn is_idle(&self) -> bool {
         match self {
             Self::H1(http) => http.is_idle(),
+            Self::Client(client) => client.is_idle(),
             _ => false,
         }
     }
@@ -173,6 +234,10 @@ impl Stack {
     pub(crate) fn farewell(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) -> bool {
         match self {
             Self::Raw(_) => false,
+            // A response under way may still come to its end, within the grace.
+            Self::Client(client) => why == Farewell::Leaving && !client.is_idle(),
+            #[cfg(feature = "ws")]
+            Self::WsDial(_) => false,
             Self::H1(http) => h1_farewell(http, tx, why),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => {
@@ -189,8 +254,36 @@ impl Stack {
         match self {
             Self::Raw(_) => "raw",
             Self::H1(_) => "http/1.1",
+            Self::Client(_) => "http/1.1 client",
+            #[cfg(feature = "ws")]
+            Self::WsDial(_) => "websocket client",
             #[cfg(feature = "ws")]
             Self::Ws(_) => "websocket",
+        }
+    }
+}
+
+#[cfg(feature = "ws")]
+impl WsDial {
+    fn poll<'s, 'a: 's>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        rx: &mut Rx<'a>,
+        scratch: &'s mut Scratch,
+    ) -> Result<Option<Event<'s>>, Error> {
+        loop {
+            match self.http.poll(cx, rx, scratch)? {
+                None => return Ok(None),
+                Some(h1::ResponseEvent::Head(head)) if head.status == 101 => {
+                    let offered = self.config.subprotocols();
+                    ws::handshake::check_answer(head.fields.iter(), &self.key, offered)?;
+                    return Ok(Some(Event::Dialled));
+                }
+                Some(h1::ResponseEvent::Head(head)) if head.status >= 200 => {
+                    return Ok(Some(Event::Refused(head.status)));
+                }
+                Some(_) => {}
+            }
         }
     }
 }

@@ -68,10 +68,18 @@ impl Flags {
     pub(crate) const FAILED: Self = Self(1 << 11);
     /// Its handler runs because of its input, which is looked at again when it returns.
     pub(crate) const PUMPED: Self = Self(1 << 12);
+    /// Both: lent to the pump, and given back with one store.
+    pub(crate) const LENT: Self = Self(Self::RUNNING.0 | Self::PUMPED.0);
     /// The program's own: counted, listed and said goodbye to nowhere.
     pub(crate) const ASIDE: Self = Self(1 << 13);
+    /// Its connection is being made; what is queued waits for it.
+    pub(crate) const CONNECTING: Self = Self(1 << 14);
     /// A part of a file is to be sent behind the queue.
-    pub(crate) const FILE: Self = Self(1 << 14);
+    pub(crate) const FILE: Self = Self(1 << 15);
+    /// Any: its input is left alone.
+    const UNREAD: Self = Self(Self::PAUSED.0 | Self::EOF.0 | Self::CONNECTING.0 | Self::FILE.0);
+    /// Any: a turn may have something to do though nothing was read or queued.
+    const WORK: Self = Self(Self::KICK.0 | Self::WANT.0 | Self::CONNECTING.0 | Self::FILE.0);
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -134,7 +142,7 @@ impl Slot {
         match self.state {
             State::Open if self.flags.has(Flags::LISTENER) => !self.flags.has(Flags::HELD),
             State::Open => {
-                !self.flags.has(Flags(Flags::PAUSED.0 | Flags::EOF.0 | Flags::FILE.0))
+                !self.flags.has(Flags::UNREAD)
                     && self.out.len() <= limits.io.queue_high
                     && (self.tail() == 0 || self.stack.wants_input())
             }
@@ -149,7 +157,7 @@ impl Slot {
         if self.wants_read(limits) {
             want |= Interest::READ;
         }
-        if self.has_output() {
+        if self.has_output() || self.flags.has(Flags::CONNECTING) {
             want |= Interest::WRITE;
         }
         want
@@ -161,7 +169,7 @@ impl Slot {
         let still = self.state == State::Open
             && !self.ready.is_read()
             && self.out.is_empty()
-            && !self.flags.has(Flags(Flags::KICK.0 | Flags::WANT.0 | Flags::FILE.0));
+            && !self.flags.has(Flags::WORK);
         !still && !self.flags.has(Flags::RUNNING) && self.has_work_now(limits)
     }
 
@@ -170,10 +178,12 @@ impl Slot {
             State::Free => false,
             State::Dead => true,
             State::Closing => !self.has_output() || self.ready.is_write(),
-            State::Open | State::Linger => {
+            State::Linger => self.flags.has(Flags::KICK) || self.ready.is_read(),
+            State::Open => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
-                    || self.ready.is_write() && self.has_output()
+                    || self.ready.is_write()
+                        && (self.has_output() || self.flags.has(Flags::CONNECTING))
                     || self.wants_writable(limits)
             }
         }
@@ -188,21 +198,26 @@ impl Slot {
 
     /// When something is due here: by its protocol, its output or its state.
     fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
-        let stall = self.since + limits.io.write_stall;
+        let since = self.since;
+        let stall = || since + limits.io.write_stall;
         match self.state {
+            State::Open if self.flags.has(Flags::CONNECTING) => {
+                Some(self.since + limits.client.connect)
+            }
             // It is not the peer's next request that is waited for.
-            State::Open if self.flags.has(Flags::FILE) => Some(stall),
+            State::Open if self.flags.has(Flags::FILE) => Some(stall()),
             State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
-            State::Open => Some(self.stack.deadline(now, limits).map_or(stall, |at| at.min(stall))),
-            State::Closing => Some(stall),
+            State::Open => {
+                Some(self.stack.deadline(now, limits).map_or_else(stall, |at| at.min(stall())))
+            }
+            State::Closing => Some(stall()),
             State::Linger => Some(self.since + limits.io.linger),
             State::Free | State::Dead => None,
         }
     }
 
-    /// Sends what is queued, as far as the system takes it.
-    ///
-    /// Returns how many bytes it took.
+    /// Sends what is queued, as far as the system takes it. Returns how many bytes it took.
+    #[inline]
     pub(crate) fn flush(
         &mut self,
         net: &dyn Net,
@@ -213,12 +228,11 @@ impl Slot {
         if self.flags.has(Flags::FILE) {
             return self.flush_file(net, pool, now, limits);
         }
-        self.flush_bytes(net, pool, now, limits)
+        if self.out.is_empty() { 0 } else { self.flush_some(net, pool, now, limits) }
     }
 
-    /// Sends what is in the queue.
-    #[inline]
-    pub(super) fn flush_bytes(
+    /// Sends what is in the queue, which is not empty.
+    pub(super) fn flush_some(
         &mut self,
         net: &dyn Net,
         pool: &mut Pool,
@@ -226,7 +240,8 @@ impl Slot {
         limits: &Limits,
     ) -> u64 {
         let queued = self.out.len();
-        let (Some(sock), true) = (self.sock, queued > 0 && self.ready.is_write()) else { return 0 };
+        let ready = self.ready.is_write() && !self.flags.has(Flags::CONNECTING);
+        let (Some(sock), true) = (self.sock, ready) else { return 0 };
         match net.send(sock, &[io::IoSlice::new(self.out.bytes())]) {
             Ok(n) => {
                 self.sent += n as u64;
@@ -274,6 +289,8 @@ pub(crate) struct Extra {
     pub(crate) tail: Vec<u8>,
     /// The message being put together.
     pub(crate) part: Vec<u8>,
+    /// How far a WebSocket's attempt has come.
+    pub(crate) stages: Option<super::dial::Stages>,
     /// A handler that was given out of its turn, to be installed by the next.
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
     /// What is sent of a file behind the output; `Flags::FILE` tells that it is there.
@@ -320,6 +337,8 @@ pub(crate) struct Core {
     pub(crate) depth: u32,
     /// Bit d: the frame at depth d is known to be inside a modal loop.
     pub(crate) modal: u32,
+    /// When the turn under way has had its time.
+    pub(crate) slice_ends: Micros,
     pub(crate) life: Life,
     /// A turn has been asked for and has not come yet.
     pub(crate) asked: bool,
@@ -357,6 +376,7 @@ impl Core {
             now: Micros::ZERO,
             depth: 0,
             modal: 0,
+            slice_ends: Micros::ZERO,
             life: Life::On,
             asked: false,
             graveyard: Vec::new(),
@@ -387,7 +407,7 @@ impl Core {
     }
 
     /// Puts a socket into a fresh slot.
-    pub(crate) fn insert(&mut self, sock: Sock, stack: Stack, app: App) -> ConnId {
+    pub(crate) fn insert(&mut self, sock: Option<Sock>, stack: Stack, app: App) -> ConnId {
         let index = self.slots.alloc();
         let now = self.now;
         let mut id = ConnId { index, generation: 0 };
@@ -398,7 +418,7 @@ impl Core {
                 generation: slot.generation,
                 state: State::Open,
                 ready: Ready::WRITE,
-                sock: Some(sock),
+                sock,
                 stack,
                 app,
                 deadline: Some(deadline),
@@ -585,8 +605,12 @@ impl Core {
 /// See [`Core::arm_deadline`].
 #[inline]
 pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
-    let due = slot.due(now, limits);
     let armed = slot.alarm != Micros::ZERO;
+    let open = slot.state == State::Open && !slot.has_output();
+    if armed && open && slot.stack.deadline_moves_on() {
+        return;
+    }
+    let due = slot.due(now, limits);
     match due {
         Some(at) if armed && slot.alarm <= at => {}
         None if !armed => {}
@@ -615,6 +639,18 @@ impl Extra {
         if self.stream.is_some() || self.file.is_some() {
             return false;
         }
-        self.tail.is_empty() && self.part.is_empty() && self.lingered == 0
+        self.stages.is_none() && self.tail.is_empty() && self.part.is_empty() && self.lingered == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle connection costs is this, a scheduler entry and the handler.
+    #[test]
+    fn a_slot_stays_small() {
+        assert!(size_of::<Slot>() <= 288, "{}", size_of::<Slot>());
+        assert!(size_of::<Stack>() <= 72, "{}", size_of::<Stack>());
     }
 }

@@ -112,6 +112,32 @@ pub enum Reason {
     Panic,
     /// The runtime ended.
     Shutdown,
+    /// No connection was made in time.
+    ConnectTimeout,
+    /// The server answered a WebSocket's request with another status.
+    Refused {
+        /// The status.
+        status: u16,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("in good order"),
+            Self::Closed { code } => write!(f, "closed with {code}"),
+            Self::Eof => f.write_str("the peer ended its stream"),
+            Self::Peer(e) => e.fmt(f),
+            Self::Io(kind) => kind.fmt(f),
+            Self::WriteStall => f.write_str("the peer takes nothing"),
+            Self::Overload => f.write_str("a limit of the runtime was reached"),
+            Self::Aborted => f.write_str("aborted"),
+            Self::Panic => f.write_str("a handler panicked"),
+            Self::Shutdown => f.write_str("the runtime ended"),
+            Self::ConnectTimeout => f.write_str("no answer in time"),
+            Self::Refused { status } => write!(f, "refused with status {status}"),
+        }
+    }
 }
 
 /// What was refused, given back with the reason.

@@ -158,7 +158,7 @@ impl Handle {
 
     fn add_listener<S: Serve>(&self, sock: Sock, server: S) -> Result<ListenerId, Rejected<S>> {
         let mut core = self.core();
-        let id = core.insert(sock, Stack::default(), App::Gone);
+        let id = core.insert(Some(sock), Stack::default(), App::Gone);
         if let Some(slot) = core.slots.get_mut(id.index) {
             slot.flags.set(Flags::LISTENER);
         }
@@ -179,7 +179,7 @@ impl Handle {
     }
 
     /// Has the loop watch a fresh slot's socket.
-    fn watch(&self, core: &mut Core, id: ConnId, sock: Sock) -> io::Result<()> {
+    pub(super) fn watch(&self, core: &mut Core, id: ConnId, sock: Sock) -> io::Result<()> {
         let source = self.0.net.source(sock).ok_or(io::ErrorKind::NotConnected)?;
         let limits = Rc::clone(&core.limits);
         let Some(slot) = core.slots.get_mut(id.index) else { return Ok(()) };
@@ -218,7 +218,7 @@ impl Handle {
             return None;
         };
         let mut core = self.core();
-        let id = core.insert(sock, stack, app);
+        let id = core.insert(Some(sock), stack, app);
         if let Some(slot) = core.slots.get_mut(id.index) {
             slot.flags = flags;
         }

@@ -6,6 +6,7 @@
 
 mod core;
 mod date;
+mod dial;
 mod entropy;
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "servers serve files"))]
 pub(crate) mod file;
@@ -296,6 +297,8 @@ impl Handle {
             slot.flags.set(Flags::PAUSED);
         } else {
             slot.flags.clear(Flags::PAUSED);
+            // What waits may be no more than the end of something: nothing else announces it.
+            core.kick(id.index);
             self.touch(&mut core, id.index, true);
             self.sync(&mut core, id.index);
         }
@@ -307,10 +310,12 @@ impl Handle {
         self.core().named(id).map_or(0, |slot| slot.out.len())
     }
 
-    /// Lets `f` write to a connection, if it takes part and `len` more bytes are within bounds.
+    /// Lets `f` write to a connection that `speaks` its protocol, if it takes part and `len` more
+    /// bytes are within bounds.
     pub(crate) fn send_with(
         &self,
         id: ConnId,
+        speaks: fn(&Stack) -> bool,
         len: usize,
         f: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
     ) -> Result<(), SendError> {
@@ -321,6 +326,9 @@ impl Handle {
             .get_mut(id.index)
             .filter(|slot| slot.generation == id.generation && slot.state == State::Open)
             .ok_or(SendError::Gone)?;
+        if !speaks(&slot.stack) {
+            return Err(Error::misuse("the connection speaks another protocol").into());
+        }
         if slot.out.len() > limits.io.queue_high {
             return Err(SendError::Full { room: 0 });
         }

@@ -14,8 +14,11 @@ use crate::proto::stack::Event;
 #[cfg(feature = "ws")]
 use crate::proto::stack::Stack;
 
-/// Polls the protocol until it has nothing more, handing each event to the handler while nothing
-/// of the runtime is borrowed.
+/// Events of one connection between two looks at the clock.
+const LOOK_EVERY: u32 = 64;
+
+/// Polls the protocol until it has nothing more, or the turn's time is over, handing each event to
+/// the handler while nothing of the runtime is borrowed.
 pub(crate) fn pump(
     h: &Handle,
     id: ConnId,
@@ -23,19 +26,23 @@ pub(crate) fn pump(
     scratch: &mut Scratch,
     app: &mut App,
 ) -> Result<(), Error> {
+    let mut until_look = LOOK_EVERY;
     loop {
-        let (event, more) = {
-            let mut core = h.core();
-            match poll(&mut core, &*h.0.net, id, rx, scratch)? {
-                Some(polled) => polled,
-                None => return Ok(()),
-            }
-        };
+        let mut more = false;
+        let event = poll(&mut h.core(), &*h.0.net, id, rx, scratch, &mut more)?;
+        let Some(event) = event else { return Ok(()) };
         match (event, &mut *app) {
             (Event::Http(event), App::Http { .. }) => http::event(h, id, event, app),
             #[cfg(feature = "ws")]
             (Event::Ws(event), App::Ws { handler, chunks }) => {
                 ws::event(h, id, event, &mut **handler, *chunks);
+            }
+            (Event::Response(event), App::Client(asker)) => client::event(h, id, event, asker),
+            #[cfg(feature = "ws")]
+            (Event::Dialled, App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
+            #[cfg(feature = "ws")]
+            (Event::Refused(status), App::Ws { .. }) => {
+                h.core().abort(id.index, Reason::Refused { status });
             }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}
@@ -43,18 +50,28 @@ pub(crate) fn pump(
         if !more {
             return Ok(());
         }
+        until_look -= 1;
+        if until_look == 0 {
+            until_look = LOOK_EVERY;
+            if h.slice_is_over() {
+                h.core().kick(id.index);
+                return Ok(());
+            }
+        }
     }
 }
 
-/// Gives the next event of a connection that still takes part and is not held back, and whether
-/// another poll could bring one.
+/// Gives the next event of a connection that still takes part and is not held back; `more` tells
+/// whether another poll could bring one.
+#[inline]
 fn poll<'s, 'a: 's>(
     core: &mut Core,
     net: &dyn Net,
     id: ConnId,
     rx: &mut Rx<'a>,
     scratch: &'s mut Scratch,
-) -> Result<Option<(Event<'s>, bool)>, Error> {
+    more: &mut bool,
+) -> Result<Option<Event<'s>>, Error> {
     let Core { slots, pool, entropy, limits, now, life, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
@@ -75,15 +92,16 @@ fn poll<'s, 'a: 's>(
     let mut random = || entropy.next(net);
     let mut cx = Cx { now: *now, limits, random: &mut random };
     let event = slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))?;
-    let more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
-    Ok(event.map(|event| (event, more)))
+    *more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
+    Ok(event)
 }
 
 /// Does what does not come from input: installs a late handler, answers what waited for the output
 /// to drain, and `want_write`.
 pub(crate) fn kicked(h: &Handle, id: ConnId, app: &mut App) {
     http::install_late(h, id, app);
-    if let Some(room) = h.core().drained(id, &*h.0.net) {
+    let room = h.core().drained(id, &*h.0.net);
+    if let Some(room) = room {
         app.writable(h, id, room);
     }
     http::end_exchange(h, id, app);
@@ -245,6 +263,42 @@ mod http {
     }
 }
 
+mod client {
+    use super::{ConnId, Handle};
+    use crate::proto::h1::ResponseEvent;
+    use crate::proto::stack::Stack;
+    use crate::runtime::handler::client::{Asker, Cx};
+
+    pub(super) fn event(h: &Handle, id: ConnId, event: ResponseEvent<'_>, asker: &mut Asker) {
+        let Some(fetch) = &mut asker.fetch else { return };
+        let mut cx = Cx::new(h, id);
+        match event {
+            ResponseEvent::Head(head) => {
+                if head.status >= 200 {
+                    asker.head = Some(h.now());
+                }
+                fetch.head(&mut cx, &head);
+            }
+            ResponseEvent::Body(bytes) => fetch.body(&mut cx, bytes),
+            ResponseEvent::Trailers(fields) => fetch.trailers(&mut cx, fields),
+            ResponseEvent::End => end(h, id, asker),
+        }
+    }
+
+    /// The response is whole: its connection is kept if it can be, before the next request may be
+    /// asked by whoever hears of this one.
+    fn end(h: &Handle, id: ConnId, asker: &mut Asker) {
+        let again = h
+            .core()
+            .open(id)
+            .is_some_and(|slot| matches!(&slot.stack, Stack::Client(client) if client.is_idle()));
+        asker.done(h);
+        if again {
+            asker.owner.idle(h, id);
+        }
+    }
+}
+
 #[cfg(feature = "ws")]
 mod ws {
     use std::rc::Rc;
@@ -274,6 +328,12 @@ mod ws {
         if let App::Ws { handler, .. } = app {
             handler.open(&mut Cx::new(h, id));
         }
+    }
+
+    /// A server has agreed to be a WebSocket.
+    pub(super) fn dialled(h: &Handle, id: ConnId, handler: &mut dyn Handler) {
+        h.core().note_open(id);
+        handler.open(&mut Cx::new(h, id));
     }
 
     pub(super) fn event(

@@ -9,7 +9,7 @@ use super::core::{Core, Flags, Frame, Slot, State, arm};
 use super::handler::App;
 use super::id::{ConnId, Reason};
 use super::stats::Stats;
-use super::{Handle, listen, pump};
+use super::{Handle, dial, listen, pump};
 use crate::io::{Rx, Tx};
 use crate::proto::stack::{Farewell, Flow};
 use crate::{Error, Limits};
@@ -121,10 +121,15 @@ fn begin(core: &mut Core, index: u32) -> Option<Lent> {
 /// Puts the handler back and does what waited for its return.
 fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
     let index = lent.id.index;
-    core.not_running(index);
+    // Handlers return in the reverse order of their calls.
+    if core.running.pop() != Some(index) {
+        core.running.retain(|&i| i != index);
+    }
     if let Some(slot) = core.slots.get_mut(index) {
+        slot.flags.clear(Flags::LENT);
         core::mem::swap(&mut slot.app, &mut lent.app);
     }
+    core.unpark();
     match outcome {
         Outcome::Fine => {}
         Outcome::Broke(e) => broke(core, index, *e),
@@ -200,6 +205,9 @@ fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
 /// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
 /// handler out. `None`: nothing to hand on.
 fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
+    if core.slots.get(index)?.flags.has(Flags::CONNECTING) {
+        dial::connected(core, net, index)?;
+    }
     let Core { slots, limits, pool, now, stats, .. } = core;
     let slot = slots.get_mut(index)?;
     stats.sent += slot.flush(net, pool, *now, limits);
@@ -218,8 +226,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
         return None;
     }
     filled.eof = slot.flags.has(Flags::EOF);
-    slot.flags.set(Flags::RUNNING);
-    slot.flags.set(Flags::PUMPED);
+    slot.flags.set(Flags::LENT);
     let id = ConnId { index, generation: slot.generation };
     running.push(index);
     Some((filled, Lent { id, app: core::mem::take(&mut slot.app) }))
@@ -378,7 +385,11 @@ fn tell_closed(h: &Handle, lent: Lent, why: Reason) {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(app)));
     let mut core = h.core();
     core.stats.panics += u64::from(told.is_err()) + u64::from(dropped.is_err());
-    core.not_running(id.index);
+    core.running.retain(|&i| i != id.index);
+    if let Some(slot) = core.slots.get_mut(id.index) {
+        slot.flags.clear(Flags::LENT);
+    }
+    core.unpark();
 }
 
 /// Ends a dead connection: its handler hears why, then its slot is free.
@@ -396,20 +407,6 @@ pub(crate) fn bury(h: &Handle, index: u32) {
 }
 
 impl Core {
-    /// Notes that a handler has returned: what waited for that can go on.
-    #[inline]
-    fn not_running(&mut self, index: u32) {
-        // Handlers return in the reverse order of their calls.
-        if self.running.pop() != Some(index) {
-            self.running.retain(|&i| i != index);
-        }
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.flags.clear(Flags::RUNNING);
-            slot.flags.clear(Flags::PUMPED);
-        }
-        self.unpark();
-    }
-
     /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
     ///
     /// [`Stack::farewell`]: crate::proto::stack::Stack::farewell
@@ -432,6 +429,7 @@ impl Core {
             // The handler's return looks at the deadline again.
             return;
         }
+        let connecting = slot.flags.has(Flags::CONNECTING);
         let stalled = slot.has_output() && slot.since + self.limits.io.write_stall <= now;
         match slot.state {
             State::Free | State::Dead => {}
@@ -440,6 +438,10 @@ impl Core {
                 self.let_go(index);
                 self.queue(index);
             }
+            State::Open if connecting && slot.since + self.limits.client.connect <= now => {
+                self.abort(index, Reason::ConnectTimeout);
+            }
+            State::Open if connecting => self.arm_deadline(index),
             State::Open | State::Closing if stalled => self.abort(index, Reason::WriteStall),
             State::Closing => self.arm_deadline(index),
             State::Open if slot.flags.has(Flags::FILE) => self.arm_deadline(index),
@@ -494,6 +496,10 @@ impl Handle {
         let Some(slot) = slots.get_mut(index) else { return };
         if *trigger == Trigger::Oneshot {
             slot.armed = lodger_backend::Interest::NONE;
+            if !slot.flags.has(Flags::QUEUED) {
+                // Nobody serves it now: a report of input must not silence its output.
+                self.sync(core, index);
+            }
             return;
         }
         let mut want = slot.want(limits);

@@ -8,11 +8,12 @@ use lodger_backend::Micros;
 use super::core::{Core, Flags, Life};
 use super::handler::App;
 use super::id::{ConnId, Gone, TimerId};
+use super::turn::CLOCK_EVERY;
 use super::{Handle, serve};
 use crate::sul::{self, Slack};
 
 /// Timers run in one turn at most; the rest run in the next.
-const PER_TURN: usize = 256;
+const PER_TURN: u32 = 256;
 
 /// What an entry of the scheduler is for.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +172,7 @@ impl Handle {
     /// Runs what is due, one by one, so that each may cancel the next. `true` if it did anything.
     pub(crate) fn fire_due(&self) -> bool {
         let mut any = false;
-        for _ in 0..PER_TURN {
+        for count in 1..=PER_TURN {
             let Some(job) = self.next_job() else { break };
             any = true;
             match job {
@@ -182,11 +183,18 @@ impl Handle {
                 Job::Once(f) => _ = self.guarded(|h| f(h)),
                 Job::Every(handle, period, at, call) => self.run_every(handle, period, at, call),
             }
-            if !self.is_on() {
+            if !self.is_on() || count % CLOCK_EVERY == 0 && self.is_late() {
                 break;
             }
         }
         any
+    }
+
+    /// Whether the turn has had its time. The turn's own clock stands still, so that no timer
+    /// fires in the turn that armed it.
+    fn is_late(&self) -> bool {
+        let now = self.0.driver.borrow().now();
+        now >= self.core().slice_ends
     }
 
     fn next_job(&self) -> Option<Job> {
@@ -284,10 +292,14 @@ impl Core {
     }
 
     /// Sets again the timers that fell due while their connection's handler was on the stack.
+    #[inline]
     pub(crate) fn unpark(&mut self) {
-        if self.parked.is_empty() {
-            return;
+        if !self.parked.is_empty() {
+            self.unpark_all();
         }
+    }
+
+    fn unpark_all(&mut self) {
         let now = self.now;
         for handle in core::mem::take(&mut self.parked) {
             if self.is_busy(handle) {
@@ -363,6 +375,11 @@ impl App {
                 handler.timer(&mut super::handler::http::Cx::current(h, id), tag);
             }
             Self::Http { .. } => {}
+            Self::Client(asker) => {
+                if let Some(fetch) = &mut asker.fetch {
+                    fetch.timer(&mut super::handler::client::Cx::new(h, id), tag);
+                }
+            }
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => {
                 handler.timer(&mut super::handler::ws::Cx::new(h, id), tag);

@@ -12,8 +12,8 @@ use crate::io::Scratch;
 
 /// Frames on the stack at most; a deeper turn only collects readiness.
 pub(crate) const MAX_DEPTH: u32 = 4;
-/// Connections served between two looks at the clock.
-const CLOCK_EVERY: u32 = 8;
+/// Connections served, or timers run, between two looks at the clock.
+pub(super) const CLOCK_EVERY: u32 = 8;
 
 impl Handle {
     /// Runs one turn without waiting, within the default budget: what a host calls when the
@@ -119,7 +119,7 @@ impl Handle {
             return;
         }
         slot.ready |= event.ready;
-        if slot.has_work(limits) && !slot.flags.has(Flags::QUEUED) {
+        if !slot.flags.has(Flags::QUEUED) && (event.ready.is_read() || slot.has_work(limits)) {
             slot.flags.set(Flags::QUEUED);
             runq.push_back(index);
         }
@@ -152,29 +152,39 @@ impl Handle {
 
     /// Messages, timers, connections. Returns whether there was anything to do.
     fn work(&self, frame: &mut Frame, budget: Budget, start: Micros) -> bool {
+        let ends = start + budget.slice;
+        let outer = core::mem::replace(&mut self.core().slice_ends, ends);
         let mut busy = self.run_sinks();
         busy |= self.fire_due();
         let mut ops = 0;
         while self.is_on() {
-            let Some(index) = self.core().runq.pop_front() else { break };
+            let next = {
+                let mut core = self.core();
+                // Whoever was served may have looked at the clock.
+                let over = ops > 0 && core.now >= core.slice_ends;
+                if over { None } else { core.runq.pop_front() }
+            };
+            let Some(index) = next else { break };
             serve::serve(self, frame, index);
             busy = true;
             ops += 1;
             if ops >= budget.ops.max(1) {
                 break;
             }
-            if ops % CLOCK_EVERY == 0 && self.slice_is_over(start, budget.slice) {
+            if ops % CLOCK_EVERY == 0 && self.slice_is_over() {
                 break;
             }
         }
+        self.core().slice_ends = outer;
         busy
     }
 
-    fn slice_is_over(&self, start: Micros, slice: Duration) -> bool {
+    /// Looks at the clock: whether this turn has had its time.
+    pub(crate) fn slice_is_over(&self) -> bool {
         let now = self.0.driver.borrow().now();
         let mut core = self.core();
         core.now = core.now.max(now);
-        now - start >= slice
+        now >= core.slice_ends
     }
 
     fn leave(&self, frame: Frame, full: bool, busy: bool, start: Micros) -> Turn {

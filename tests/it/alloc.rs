@@ -1,1 +1,403 @@
-fn main() {}
+//! In steady state a message costs one `recv`, one `send` and no allocation. Counted on a driver
+//! and a net of the test's own, which allocate nothing either.
+
+#![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use lodger::{ConnId, Limits, Runtime, http, raw, ws};
+use lodger_backend::{
+    Addr, Backend, Caps, Driver, Event, Interest, Micros, Net, Ready, Sock, Source, Token, Trigger,
+    Waker,
+};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // A thread that is ending allocates uncounted.
+    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the count is a thread's own `Cell`
+// without a destructor, so counting neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as in `alloc`; `ptr` came from there.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as in `dealloc`.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const LISTENER: u64 = 1_000_000;
+
+/// A connection: what it is to read, what it has sent.
+#[derive(Default)]
+struct End {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    token: Option<Token>,
+    told: bool,
+}
+
+#[derive(Default)]
+struct State {
+    ends: Vec<End>,
+    accepted: usize,
+    listener: Option<Token>,
+    now: u64,
+    recvs: u64,
+    sends: u64,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Rc<RefCell<State>>);
+
+impl Fake {
+    fn put(&self, end: usize, bytes: &[u8]) {
+        let end = &mut self.0.borrow_mut().ends[end];
+        end.input.extend_from_slice(bytes);
+        end.told = false;
+    }
+}
+
+impl Net for Fake {
+    fn unix_time(&self) -> u64 {
+        1_700_000_000 + self.0.borrow().now / 1_000_000
+    }
+    fn random(&self, buf: &mut [u8]) {
+        buf.fill(7);
+    }
+    fn listen(&self, _: &Addr) -> io::Result<Sock> {
+        Ok(Sock::from_bits(LISTENER))
+    }
+    fn accept(&self, _: Sock) -> io::Result<Sock> {
+        let mut s = self.0.borrow_mut();
+        if s.accepted == s.ends.len() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        s.accepted += 1;
+        Ok(Sock::from_bits(s.accepted as u64 - 1))
+    }
+    fn connect(&self, _: &Addr) -> io::Result<Sock> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    #[cfg(unix)]
+    fn adopt(&self, fd: std::os::fd::OwnedFd) -> Result<Sock, (std::os::fd::OwnedFd, io::Error)> {
+        Err((fd, io::ErrorKind::Unsupported.into()))
+    }
+    fn recv(&self, sock: Sock, buf: &mut [u8]) -> io::Result<usize> {
+        let mut s = self.0.borrow_mut();
+        s.recvs += 1;
+        let input = &mut s.ends[sock.bits() as usize].input;
+        if input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let n = input.len().min(buf.len());
+        buf[..n].copy_from_slice(&input[..n]);
+        input.drain(..n);
+        Ok(n)
+    }
+    fn send(&self, sock: Sock, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let mut s = self.0.borrow_mut();
+        s.sends += 1;
+        let output = &mut s.ends[sock.bits() as usize].output;
+        bufs.iter().for_each(|buf| output.extend_from_slice(buf));
+        Ok(bufs.iter().map(|buf| buf.len()).sum())
+    }
+    fn shutdown(&self, _: Sock) -> io::Result<()> {
+        Ok(())
+    }
+    fn take_error(&self, _: Sock) -> io::Result<Option<io::Error>> {
+        Ok(None)
+    }
+    fn local_addr(&self, _: Sock) -> io::Result<Addr> {
+        Addr::parse("127.0.0.1:80")
+    }
+    fn peer_addr(&self, _: Sock) -> io::Result<Addr> {
+        Addr::parse("127.0.0.1:80")
+    }
+    fn source(&self, sock: Sock) -> Option<Source> {
+        Some(Source::Memory(sock.bits()))
+    }
+    fn close(&self, _: Sock) {}
+}
+
+impl Backend for Fake {
+    fn caps(&self) -> Caps {
+        Caps { trigger: Trigger::Edge, timer_resolution: Duration::ZERO }
+    }
+    fn now(&self) -> Micros {
+        let mut s = self.0.borrow_mut();
+        s.now += 1;
+        Micros::new(s.now)
+    }
+    fn watch(&mut self, source: Source, token: Token, _: Interest) -> io::Result<()> {
+        let Source::Memory(at) = source else { return Err(io::ErrorKind::Unsupported.into()) };
+        let mut s = self.0.borrow_mut();
+        match at {
+            LISTENER => s.listener = Some(token),
+            at => s.ends[at as usize].token = Some(token),
+        }
+        Ok(())
+    }
+    fn rearm(&mut self, _: Source, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+    fn release(&mut self, _: Token, _: Sock, _: &Rc<dyn Net>) {}
+    fn set_deadline(&mut self, _: Option<Micros>) {}
+    fn request_turn(&mut self) {}
+    fn waker(&self) -> Waker {
+        Waker::new(|| ())
+    }
+}
+
+impl Driver for Fake {
+    fn poll(&mut self, _: Option<Duration>, events: &mut Vec<Event>) -> io::Result<bool> {
+        let mut s = self.0.borrow_mut();
+        if s.accepted < s.ends.len() {
+            events.extend(s.listener.map(|token| Event { token, ready: Ready::READ }));
+        }
+        for end in s.ends.iter_mut().filter(|end| !end.told && !end.input.is_empty()) {
+            end.told = true;
+            events.extend(end.token.map(|token| Event { token, ready: Ready::READ }));
+        }
+        Ok(false)
+    }
+    #[cfg(unix)]
+    fn fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+const PEERS: usize = 32;
+
+/// A runtime that serves `PEERS` connections.
+fn serve<S: lodger::Serve>(server: S) -> (Fake, Runtime) {
+    let fake = Fake::default();
+    fake.0.borrow_mut().ends.resize_with(PEERS, || End {
+        input: Vec::with_capacity(64 << 10),
+        output: Vec::with_capacity(1 << 20),
+        ..End::default()
+    });
+    let rt = Runtime::with(Box::new(fake.clone()), Rc::new(fake.clone()), Limits::default());
+    rt.listen("127.0.0.1:80", server).unwrap();
+    (0..20).for_each(|_| _ = rt.dispatch().unwrap());
+    assert_eq!(rt.stats().open, PEERS as u64);
+    (fake, rt)
+}
+
+/// Sends `message` to each connection again and again; gives what 10,000 of them cost: allocations,
+/// calls of `recv` and of `send`. `answer` bytes come back for each.
+fn cost(fake: &Fake, rt: &Runtime, message: &[u8], answer: usize) -> (u64, u64, u64) {
+    let round = |active: usize| {
+        (0..active).for_each(|end| fake.put(end, message));
+        for _ in 0..4 {
+            rt.dispatch().unwrap();
+        }
+        for end in &mut fake.0.borrow_mut().ends[..active] {
+            assert_eq!((end.output.len(), end.input.len()), (answer, 0));
+            end.output.clear();
+        }
+    };
+    // The first rounds make the pools; some run with everybody at once, some with one alone.
+    (0..20).for_each(|n| round(if n % 2 == 0 { PEERS } else { 1 }));
+    let look = || {
+        let s = fake.0.borrow();
+        (ALLOCATIONS.get(), s.recvs, s.sends)
+    };
+    let before = look();
+    (0..10_000 / (PEERS + 1)).for_each(|_| {
+        round(PEERS);
+        round(1);
+    });
+    let after = look();
+    (after.0 - before.0, after.1 - before.1, after.2 - before.2)
+}
+
+const MESSAGES: u64 = (10_000 / (PEERS as u64 + 1)) * (PEERS as u64 + 1);
+
+struct Echo;
+
+impl ws::Handler for Echo {
+    fn message(&mut self, cx: &mut ws::Cx<'_>, message: ws::Message<'_>) {
+        cx.send(message).unwrap();
+    }
+}
+
+const UPGRADE: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Has every connection upgrade.
+fn upgrade(fake: &Fake, rt: &Runtime) {
+    (0..PEERS).for_each(|end| fake.put(end, UPGRADE));
+    (0..4).for_each(|_| _ = rt.dispatch().unwrap());
+    for end in &mut fake.0.borrow_mut().ends {
+        assert!(end.output.starts_with(b"HTTP/1.1 101 "));
+        end.output.clear();
+    }
+}
+
+/// A client's frame, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+    out.extend_from_slice(payload);
+    out
+}
+
+#[test]
+fn a_request_and_its_answer_allocate_nothing() {
+    let (fake, rt) = serve(
+        http::Server::new()
+            .get("/plaintext", |_, res| res.text("Hello, World!"))
+            .get("/user/{id}", |req, res| res.header("x-id", "1").text(req.param("id").unwrap())),
+    );
+    let plain = b"GET /plaintext HTTP/1.1\r\nHost: x\r\n\r\n";
+    fake.put(0, plain);
+    rt.dispatch().unwrap();
+    let answer = fake.0.borrow().ends[0].output.len();
+    fake.0.borrow_mut().ends[0].output.clear();
+    assert_eq!(cost(&fake, &rt, plain, answer), (0, MESSAGES, MESSAGES));
+
+    let sixteen = plain.repeat(16);
+    assert_eq!(cost(&fake, &rt, &sixteen, 16 * answer), (0, MESSAGES, MESSAGES));
+
+    let param = b"GET /user/42 HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nUser-Agent: y\r\n\r\n";
+    fake.put(0, param);
+    rt.dispatch().unwrap();
+    let answer = fake.0.borrow().ends[0].output.len();
+    fake.0.borrow_mut().ends[0].output.clear();
+    assert_eq!(cost(&fake, &rt, param, answer), (0, MESSAGES, MESSAGES));
+}
+
+#[test]
+fn a_message_and_its_echo_allocate_nothing() {
+    let (fake, rt) = serve(http::Server::new().ws("/", |_| Ok(Echo)));
+    upgrade(&fake, &rt);
+
+    assert_eq!(cost(&fake, &rt, &frame(0x81, &[b'x'; 20]), 22), (0, MESSAGES, MESSAGES));
+    let ten = frame(0x82, &[0; 20]).repeat(10);
+    assert_eq!(cost(&fake, &rt, &ten, 220), (0, MESSAGES, MESSAGES), "ten in one read");
+}
+
+#[test]
+fn a_message_in_fragments_allocates_nothing() {
+    let (fake, rt) = serve(http::Server::new().ws("/", |_| Ok(Echo)));
+    upgrade(&fake, &rt);
+
+    let parts = [frame(0x01, &[b'x'; 20]), frame(0x89, b"ping"), frame(0x80, &[b'y'; 20])];
+    let (allocations, recvs, sends) = cost(&fake, &rt, &parts.concat(), 42 + 6);
+
+    assert_eq!((allocations, recvs, sends), (0, MESSAGES, MESSAGES));
+}
+
+#[test]
+fn a_message_cut_between_two_reads_allocates_nothing() {
+    let (fake, rt) =
+        serve(http::Server::new().ws("/", |_| Ok(Echo)).get("/x", |_, res| res.empty()));
+    let get = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
+    let half = || {
+        for part in [&get[..10], &get[10..]] {
+            (0..PEERS).for_each(|end| fake.put(end, part));
+            rt.dispatch().unwrap();
+        }
+        fake.0.borrow_mut().ends.iter_mut().for_each(|end| {
+            assert!(end.output.starts_with(b"HTTP/1.1 200 "));
+            end.output.clear();
+        });
+    };
+    (0..10).for_each(|_| half());
+
+    let before = ALLOCATIONS.get();
+    (0..100).for_each(|_| half());
+
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+#[test]
+fn a_raw_echo_and_a_relay_allocate_nothing() {
+    struct Relay(Rc<RefCell<Vec<ConnId>>>);
+    impl raw::Handler for Relay {
+        fn open(&mut self, cx: &mut raw::Cx<'_>) {
+            self.0.borrow_mut().push(cx.id());
+        }
+        fn data(&mut self, cx: &mut raw::Cx<'_>, bytes: &[u8]) {
+            if bytes[0] == b'e' {
+                cx.send(bytes).unwrap();
+            } else {
+                let last = *self.0.borrow().last().unwrap();
+                cx.runtime().send_bytes(last, bytes).unwrap();
+            }
+        }
+    }
+    let all = Rc::default();
+    let a = Rc::clone(&all);
+    let (fake, rt) = serve(raw::Server::new(move |_| Some(Relay(Rc::clone(&a)))));
+    assert_eq!(cost(&fake, &rt, b"echo", 4), (0, MESSAGES, MESSAGES));
+
+    let relay = |n: usize| {
+        for _ in 0..n {
+            (0..8).for_each(|end| fake.put(end, b"relay"));
+            rt.dispatch().unwrap();
+            fake.0.borrow_mut().ends.last_mut().unwrap().output.clear();
+        }
+    };
+    relay(10);
+    let (before, sends) = (ALLOCATIONS.get(), fake.0.borrow().sends);
+    relay(1_000);
+
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(fake.0.borrow().sends - sends, 1_000, "eight messages, one send");
+}
+
+#[test]
+fn tags_and_periods_allocate_nothing() {
+    struct Tag;
+    impl raw::Handler for Tag {
+        fn data(&mut self, cx: &mut raw::Cx<'_>, _: &[u8]) {
+            let id = cx.timer(1, Duration::from_secs(1)).unwrap();
+            cx.runtime().rearm(id, Duration::from_secs(2));
+            cx.runtime().cancel(id);
+            cx.timer(2, Duration::ZERO).unwrap();
+        }
+        fn timer(&mut self, cx: &mut raw::Cx<'_>, _: u64) {
+            cx.send(b"told").unwrap();
+        }
+    }
+    let (fake, rt) = serve(raw::Server::new(|_| Some(Tag)));
+    rt.every(Duration::from_micros(1), |_| ());
+
+    assert_eq!(cost(&fake, &rt, b"x", 4), (0, MESSAGES, MESSAGES));
+}
+
+#[test]
+fn what_is_allocated_is_counted() {
+    let before = ALLOCATIONS.get();
+    let mut list = Vec::with_capacity(1_u8.into());
+    list.extend_from_slice(&[1_u64, 2, 3]);
+    assert_eq!(ALLOCATIONS.get() - before, 2, "{list:?}");
+}

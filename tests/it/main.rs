@@ -2,9 +2,18 @@
 //! `real` run in a simulated world, in virtual time: nothing sleeps, opens a port or reads a clock.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
-mod kit;
-
+mod chaos;
+mod client;
 mod files;
+mod http;
+mod idle;
+mod kit;
+#[cfg(unix)]
+mod real;
 mod reentry;
+mod serving;
 mod timers;
+mod turns;
+mod ws;

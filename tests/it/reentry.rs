@@ -656,7 +656,6 @@ fn fragments_and_pings_for_a_busy_connection_wait_in_order() {
     assert_eq!(all, [(crate::kit::PONG, true, b"p".to_vec())]);
 }
 
-/// A handler made for a test must be nameable.
 #[test]
 fn hooks_are_dropped_after_closed() {
     struct Last(Log);

@@ -2,9 +2,11 @@
 
 use core::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::string::String;
+use std::vec;
+use std::vec::Vec;
 
 #[cfg(unix)]
 use std::os::fd::{OwnedFd, RawFd};
@@ -65,6 +67,18 @@ impl Addr {
         text.parse()
             .map(Self::Tcp)
             .map_err(|_| invalid("an address is IP:PORT (127.0.0.1:7681, [::1]:7681) or unix:PATH"))
+    }
+
+    /// Gives the addresses of a literal (`127.0.0.1`, `::1`, `[::1]`) or of `localhost`, best first;
+    /// `None` for a name.
+    pub fn without_lookup(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+        let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if let Ok(ip) = literal.parse::<IpAddr>() {
+            return Some(vec![SocketAddr::new(ip, port)]);
+        }
+        let both = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let is_local = host.eq_ignore_ascii_case("localhost");
+        is_local.then(|| both.map(|ip| SocketAddr::new(ip, port)).to_vec())
     }
 
     /// Gives the TCP address, if it is one.
@@ -138,6 +152,18 @@ pub trait Net {
     ///
     /// [`take_error`]: Self::take_error
     fn connect(&self, addr: &Addr) -> io::Result<Sock>;
+
+    /// Gives the addresses of `host` without asking anybody: those of a literal, of `localhost`, or
+    /// of a name that the system's own files know. Best first; never empty.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`: no file knows the name.
+    fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let text = "names are looked up in the system's files only: not found there";
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, text);
+        Addr::without_lookup(host, port).ok_or_else(unknown)
+    }
 
     /// Takes over an open stream or listening socket.
     ///

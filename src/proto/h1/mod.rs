@@ -18,6 +18,7 @@ mod chars;
 mod check;
 mod chunk;
 mod client;
+mod connection;
 mod fields;
 mod head;
 mod server;
@@ -31,6 +32,7 @@ pub use body::Body;
 #[cfg(any(test, fuzzing))]
 pub use check::fuzz_h1;
 pub use client::{RequestHead, ResponseEvent, ResponseHead, ResponseReader, put_request};
+pub use connection::Client;
 pub use fields::{Fields, Known};
 pub use head::Request;
 pub use server::{Event, Server};

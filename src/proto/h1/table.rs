@@ -330,6 +330,7 @@ fn what_is_too_large_is_refused_at_the_byte_that_is_too_much() {
         (std::format!("{chunked}0\r\nA: b\r\nA: b\r\nA: b\r\n"), Some(431)),
         (std::format!("{chunked}1;abcdefg\r\na\r\n0\r\n\r\n"), None),
         (std::format!("{chunked}1;abcdefgh\r\na\r\n0\r\n\r\n"), Some(400)),
+        (std::format!("{chunked}1;abcd\r\na\r\n0\r\nA: b\r\nA: b\r\n\r\n"), None),
         (std::format!("{chunked}1;abc\r\na\r\n0;abcd\r\n\r\n"), Some(400)),
         (std::format!("{chunked}0\r\nA: b\r\nA: b\r\n\r\n"), None),
         (std::format!("{chunked}0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n"), Some(431)),

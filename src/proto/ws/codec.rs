@@ -299,6 +299,11 @@ impl Ws {
         }
     }
 
+    /// Tells whether only silence is waited for, so that the deadline can but move on.
+    pub fn waits_for_silence(&self) -> bool {
+        self.clock == Clock::Quiet && self.config.ping_time().is_some()
+    }
+
     /// Tells whether our Close is out: nothing more can be sent.
     pub fn close_sent(&self) -> bool {
         self.flags.has(Flags::CLOSE_SENT)

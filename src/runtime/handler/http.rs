@@ -551,6 +551,9 @@ impl Handle {
             .filter(|s| s.seq == id.seq)
             .ok_or(SendError::Gone)?;
         let Stack::H1(http) = &mut slot.stack else { return Err(SendError::Gone) };
+        if !http.awaits_answer() {
+            return Err(SendError::Gone);
+        }
         let date = core.date.get(now, &*self.0.net);
         let done = f(http, &mut crate::io::Tx::new(&mut slot.out, &mut core.pool), date)?;
         self.touch(core, id.conn.index, !http_goes_on(core, id.conn.index));

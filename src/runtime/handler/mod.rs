@@ -8,6 +8,7 @@ use super::id::{ConnId, Reason};
 use super::listen::Listener;
 use crate::proto::stack::Stack;
 
+pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod raw;
 #[cfg(feature = "ws")]
@@ -26,6 +27,7 @@ pub(crate) enum App {
         /// Of the exchange under way, where a handler was given for it.
         stream: Option<Box<dyn http::Handler>>,
     },
+    Client(Box<client::Asker>),
     #[cfg(feature = "ws")]
     Ws {
         handler: Box<dyn ws::Handler>,
@@ -41,6 +43,7 @@ impl core::fmt::Debug for App {
             Self::Listener(_) => "Listener",
             Self::Raw(_) => "Raw",
             Self::Http { .. } => "Http",
+            Self::Client(_) => "Client",
             #[cfg(feature = "ws")]
             Self::Ws { .. } => "Ws",
         })
@@ -56,6 +59,11 @@ impl App {
                 handler.writable(&mut http::Cx::current(h, id), room);
             }
             Self::Http { .. } => {}
+            Self::Client(asker) => {
+                if let Some(fetch) = &mut asker.fetch {
+                    fetch.writable(&mut client::Cx::new(h, id), room);
+                }
+            }
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.writable(&mut ws::Cx::new(h, id), room),
             Self::Gone | Self::Listener(_) => {}
@@ -70,6 +78,7 @@ impl App {
                 handler.closed(&mut http::Cx::current(h, id), why);
             }
             Self::Http { .. } => {}
+            Self::Client(asker) => asker.lost(h, id, why),
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.closed(&mut ws::Cx::new(h, id), why),
             Self::Gone | Self::Listener(_) => {}

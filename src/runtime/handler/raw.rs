@@ -6,6 +6,7 @@ use std::rc::Rc;
 use lodger_backend::{Addr, Sock};
 
 use super::{Serve, Service, common_cx};
+use crate::proto::stack::Stack;
 use crate::runtime::core::Flags;
 use crate::runtime::id::{ConnId, Gone, Reason, SendError};
 use crate::runtime::{Handle, ListenerId};
@@ -75,12 +76,10 @@ impl Handle {
     ///
     /// See [`SendError`].
     pub fn send_bytes(&self, id: ConnId, bytes: &[u8]) -> Result<(), SendError> {
-        self.send_with(id, bytes.len(), |stack, _, tx| match stack {
-            crate::proto::stack::Stack::Raw(_) => {
-                tx.put(bytes);
-                Ok(())
-            }
-            _ => Err(crate::Error::misuse("the connection is not a raw byte stream")),
+        let raw = |stack: &Stack| matches!(stack, Stack::Raw(_));
+        self.send_with(id, raw, bytes.len(), |_, _, tx| {
+            tx.put(bytes);
+            Ok(())
         })
     }
 

@@ -70,6 +70,11 @@ impl<'t> Cx<'t> {
         self.id
     }
 
+    /// Gives how long the stages of this attempt took; `None` on a server's end.
+    pub fn timing(&self) -> Option<crate::http::Timing> {
+        self.h.timing(self.id)
+    }
+
     /// Sends a message, all or nothing.
     ///
     /// # Errors
@@ -100,7 +105,7 @@ impl<'t> Cx<'t> {
     ///
     /// See [`SendError`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
-        self.h.send_with(self.id, payload.len(), |stack, cx, tx| match stack {
+        self.h.send_with(self.id, is_ws, payload.len(), |stack, cx, tx| match stack {
             Stack::Ws(ws) => ws.ping(cx, tx, payload),
             _ => Err(NOT_WS),
         })
@@ -113,13 +118,17 @@ impl<'t> Cx<'t> {
     /// See [`SendError`].
     pub fn send_chunk(&mut self, chunk: Chunk<'_>) -> Result<(), SendError> {
         let Chunk { kind, first, last, data } = chunk;
-        self.h.send_with(self.id, data.len(), |stack, cx, tx| match stack {
+        self.h.send_with(self.id, is_ws, data.len(), |stack, cx, tx| match stack {
             Stack::Ws(ws) => ws.send_chunk(cx, tx, kind, data, first, last),
             _ => Err(NOT_WS),
         })
     }
 }
 common_cx!(Cx);
+
+fn is_ws(stack: &Stack) -> bool {
+    matches!(stack, Stack::Ws(_))
+}
 
 const NOT_WS: Error = Error::misuse("the connection is not a WebSocket");
 
@@ -137,7 +146,7 @@ impl Handle {
     ///
     /// See [`SendError`].
     pub fn send(&self, id: ConnId, message: Message<'_>) -> Result<(), SendError> {
-        self.send_with(id, message.bytes().len(), |stack, cx, tx| match stack {
+        self.send_with(id, is_ws, message.bytes().len(), |stack, cx, tx| match stack {
             Stack::Ws(ws) => ws.send(cx, tx, message),
             _ => Err(NOT_WS),
         })
@@ -158,7 +167,7 @@ impl Handle {
     ///
     /// See [`SendError`].
     pub fn close_with(&self, id: ConnId, code: u16, reason: &str) -> Result<(), SendError> {
-        let closed = self.send_with(id, 0, |stack, cx, tx| match stack {
+        let closed = self.send_with(id, is_ws, 0, |stack, cx, tx| match stack {
             Stack::Ws(ws) => ws.close(cx, tx, code, reason),
             _ => Err(NOT_WS),
         });

@@ -7,7 +7,7 @@
 //!
 //! A backend runs the whole kit by naming its parts once; each law becomes a test of that name:
 //!
-//! ```ignore
+//! ```text
 //! lodger_backend::backend_suite!(standalone, || {
 //!     Subject::new("mio", || Ok(Box::new(MioDriver::new()?)), || Ok(Rc::new(OsNet::new()?)),
 //!         || Ok(Rc::new(Alone::new())))
@@ -16,7 +16,8 @@
 //!
 //! An adaptor implements [`Loop`] for its host in place of [`Alone`]. That the kit notices is
 //! shown by what breaks the laws on purpose: [`Fault`] in a driver, [`Lapse`] in a host, [`Flaw`]
-//! in the guest.
+//! in the guest. The kit measures by what Linux offers (epoll, `/proc`, a thread's CPU clock) and
+//! runs there only.
 
 use core::fmt;
 use core::time::Duration;

@@ -22,6 +22,7 @@ use slab::Slab;
 use unix_file::SocketFile;
 
 mod files;
+mod hosts;
 mod slab;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "linux.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "bsd.rs")]
@@ -126,6 +127,15 @@ impl OsNet {
 impl Net for OsNet {
     fn unix_time(&self) -> u64 {
         u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
+    }
+
+    fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let found = Addr::without_lookup(host, port).unwrap_or_else(|| hosts::lookup(host, port));
+        if found.is_empty() {
+            let text = "the name is not in /etc/hosts, and no name server is asked";
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(found)
     }
 
     fn random(&self, buf: &mut [u8]) {

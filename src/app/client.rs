@@ -1,0 +1,493 @@
+//! An HTTP client: connections kept per origin, redirects by policy, timeouts per stage.
+
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use lodger_backend::Addr;
+
+use super::url::{Place, Scheme, Url};
+use crate::Error;
+use crate::io::Tx;
+use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
+use crate::proto::stack::Stack;
+use crate::proto::{self};
+use crate::runtime::handler::App;
+use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, Timing};
+use crate::runtime::{ConnId, Handle, Reason};
+
+/// Sends requests; keeps connections that can carry another. Cheap to clone: the clones share
+/// their connections.
+///
+/// Timeouts are those of [`ClientLimits`](crate::ClientLimits). A request of which nothing was sent
+/// is tried once more on a new connection; any other failure is told.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// let rt = lodger::Runtime::standalone()?;
+/// let client = lodger::http::Client::new(&rt);
+/// let h = rt.handle();
+/// client.get("http://127.0.0.1:7681/plaintext").whole(1 << 20, move |result| {
+///     match result {
+///         Ok(answer) => println!("{} {}", answer.status, answer.body.len()),
+///         Err(failure) => println!("{failure}"),
+///     }
+///     h.end();
+/// });
+/// rt.run()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client(Rc<Inner>);
+
+struct Inner {
+    h: Handle,
+    /// Connections that wait for another request, by origin; the last used are taken first.
+    kept: RefCell<BTreeMap<String, Vec<ConnId>>>,
+    redirects: u32,
+}
+
+impl core::fmt::Debug for Client {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Client").field("origins", &self.0.kept.borrow().len()).finish()
+    }
+}
+
+/// A request being put together. Nothing happens before it is sent.
+#[must_use = "nothing is sent before `send` or `whole`"]
+#[derive(Debug)]
+pub struct Ask {
+    client: Client,
+    request: Request,
+    wrong: Option<Error>,
+}
+
+/// What is sent, and sent again where a redirect or a retry says so.
+#[derive(Clone, Debug)]
+struct Request {
+    method: String,
+    url: Result<Url, Error>,
+    /// Wire form, validated.
+    fields: Vec<u8>,
+    body: Body,
+    redirects: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    None,
+    Whole(Rc<[u8]>),
+    /// The handler writes it; `None` is of unknown length.
+    Stream(Option<u64>),
+}
+
+/// A response as a whole.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Whole {
+    /// The status.
+    pub status: u16,
+    /// Names and values, in order; a value that is no text is left out.
+    pub fields: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How long it took.
+    pub timing: Timing,
+}
+
+impl Whole {
+    /// Gives the first field of this name; names are compared without case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+impl Client {
+    /// Makes a client that follows up to ten redirects.
+    pub fn new(h: &Handle) -> Self {
+        Self::with_redirects(h, 10)
+    }
+
+    /// Makes a client that follows up to `redirects` redirects; 0 hands them on as they are.
+    pub fn with_redirects(h: &Handle, redirects: u32) -> Self {
+        Self(Rc::new(Inner { h: h.clone(), kept: RefCell::default(), redirects }))
+    }
+
+    /// Begins a GET of `url`: `http://host:port/path?query` or `unix:/path.sock:/target`.
+    pub fn get(&self, url: &str) -> Ask {
+        self.request("GET", url)
+    }
+
+    /// Begins a POST of `body` to `url`.
+    pub fn post(&self, url: &str, body: &[u8]) -> Ask {
+        self.request("POST", url).body(body)
+    }
+
+    /// Begins a request with any method.
+    pub fn request(&self, method: &str, url: &str) -> Ask {
+        let request = Request {
+            method: method.to_string(),
+            url: Url::parse(url),
+            fields: Vec::new(),
+            body: Body::None,
+            redirects: self.0.redirects,
+        };
+        Ask { client: self.clone(), request, wrong: None }
+    }
+}
+
+impl Ask {
+    /// Adds a field. One that may not be makes `send` fail.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let Err(e) = h1::put_field(&mut self.request.fields, name, value) {
+            self.wrong = Some(e);
+        }
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, bytes: &[u8]) -> Self {
+        self.request.body = Body::Whole(Rc::from(bytes));
+        self
+    }
+
+    /// Has the handler write the body, by [`Cx::write`] and [`Cx::finish`], of this length if it
+    /// is known. Such a request is neither redirected nor tried again.
+    pub fn streamed(mut self, length: Option<u64>) -> Self {
+        self.request.body = Body::Stream(length);
+        self
+    }
+
+    /// Sends it. `fetch` hears the response, and `closed` exactly once, from a turn.
+    ///
+    /// # Errors
+    ///
+    /// Misuse: the URL, the method or a field is not one. Nothing was sent, and `fetch` hears
+    /// nothing.
+    pub fn send(self, fetch: impl Fetch) -> Result<(), Error> {
+        if let Some(e) = self.wrong {
+            return Err(e);
+        }
+        self.request.url.clone()?;
+        self.request.check()?;
+        let Self { client, request, .. } = self;
+        Attempt::start(&client, request, Box::new(fetch), 0);
+        Ok(())
+    }
+
+    /// Sends it, and hands the whole response to `f`, up to `most` bytes of body. What is wrong
+    /// with the request is told to `f` as well.
+    pub fn whole(self, most: usize, f: impl FnOnce(Result<Whole, Failure>) + 'static) {
+        let h = self.client.0.h.clone();
+        let whole =
+            Whole { status: 0, fields: Vec::new(), body: Vec::new(), timing: Timing::default() };
+        let collect = Rc::new(RefCell::new(Some(f)));
+        let told = Rc::clone(&collect);
+        let fetch = Collect { whole, most, over: false, f: move |result| tell(&told, result) };
+        if let Err(e) = self.send(fetch) {
+            h.after(core::time::Duration::ZERO, move |_| {
+                tell(&collect, Err(Failure::before(Stage::Name, Reason::Peer(e))));
+            });
+        }
+    }
+}
+
+fn tell<F: FnOnce(Result<Whole, Failure>)>(f: &RefCell<Option<F>>, result: Result<Whole, Failure>) {
+    let f = f.borrow_mut().take();
+    if let Some(f) = f {
+        f(result);
+    }
+}
+
+impl Request {
+    fn head<'a>(&'a self, url: &'a Url) -> RequestHead<'a> {
+        let length = match &self.body {
+            Body::None => Length::None,
+            Body::Whole(bytes) => Length::Known(bytes.len() as u64),
+            Body::Stream(Some(n)) => Length::Known(*n),
+            Body::Stream(None) => Length::Unknown,
+        };
+        RequestHead {
+            method: &self.method,
+            target: &url.target,
+            host: &url.host,
+            fields: &self.fields,
+            length,
+            upgrade: false,
+            close: false,
+        }
+    }
+
+    /// Finds what the wire format refuses before anything is opened.
+    fn check(&self) -> Result<(), Error> {
+        let url = self.url.clone()?;
+        if url.scheme != Scheme::Http {
+            return Err(Error::misuse("an HTTP request goes to http://; ws:// is a WebSocket's"));
+        }
+        let (mut out, mut pool) = (crate::io::Out::new(), crate::io::Pool::new(0));
+        h1::put_request(&mut Tx::new(&mut out, &mut pool), &self.head(&url)).map(drop)
+    }
+
+    /// Puts the request, and a body that is there already, into the output.
+    fn say(
+        &self,
+        url: &Url,
+        stack: &mut Stack,
+        cx: &mut proto::Cx<'_>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), Error> {
+        let Stack::Client(client) = stack else {
+            return Err(Error::misuse("the connection is not an HTTP client's"));
+        };
+        client.request(cx, tx, &self.head(url))?;
+        match &self.body {
+            Body::None => client.finish(tx),
+            Body::Whole(bytes) => {
+                client.body(tx, bytes)?;
+                client.finish(tx)
+            }
+            Body::Stream(_) => Ok(()),
+        }
+    }
+
+    /// What follows a redirect with this status: RFC 9110, section 15.4.
+    fn redirected(&self, status: u16, location: &str) -> Option<Self> {
+        let left = self.redirects.checked_sub(1)?;
+        let from = self.url.as_ref().ok()?;
+        let url = from.join(location).ok()?;
+        let stays = matches!(status, 307 | 308) || matches!(&*self.method, "GET" | "HEAD");
+        if stays && matches!(self.body, Body::Stream(_)) {
+            return None;
+        }
+        let mut next = Self { url: Ok(url.clone()), redirects: left, ..self.clone() };
+        if !stays {
+            next.method = "GET".to_string();
+            next.body = Body::None;
+        }
+        if url.origin() != from.origin() {
+            // Credentials are for the origin they were given for.
+            next.fields =
+                without(&self.fields, &["authorization", "cookie", "proxy-authorization"]);
+        }
+        Some(next)
+    }
+}
+
+/// Copies field lines without those of these names.
+fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
+    let keeps = |line: &&[u8]| {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        !names.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+    };
+    fields.split_inclusive(|b| *b == b'\n').filter(keeps).flatten().copied().collect()
+}
+
+/// One request on its way, with what is needed to try it elsewhere.
+struct Attempt {
+    client: Client,
+    request: Request,
+    fetch: Option<Box<dyn Fetch>>,
+    /// Addresses not yet tried.
+    others: Vec<SocketAddr>,
+    retried: u32,
+    redirect: Option<Request>,
+}
+
+impl Attempt {
+    fn start(client: &Client, request: Request, fetch: Box<dyn Fetch>, retried: u32) {
+        let h = &client.0.h;
+        let places = request.url.as_ref().map_err(|_| std::io::ErrorKind::InvalidInput.into());
+        let found = places.and_then(|url| match &url.place {
+            Place::Unix(_) => Ok(Vec::new()),
+            Place::Tcp { name, port } => h.lookup(name, *port),
+        });
+        let client = client.clone();
+        match found {
+            Ok(mut others) => {
+                others.reverse();
+                Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
+            }
+            Err(e) => {
+                let mut fetch = fetch;
+                let failure = Failure::before(Stage::Name, Reason::Io(e.kind()));
+                h.after(core::time::Duration::ZERO, move |h| fetch.closed(h, Err(failure)));
+            }
+        }
+    }
+
+    /// Sends the request on a connection that was kept, or on a new one.
+    fn go(mut self) {
+        let client = self.client.clone();
+        let h = &client.0.h;
+        let Ok(url) = self.request.url.clone() else { return };
+        let request = self.request.clone();
+        let origin = url.origin();
+        let owner: Rc<dyn Owner> =
+            Rc::new(Keeper { client: client.clone(), origin: origin.clone() });
+        let kept = if self.retried == 0 { client.0.take(&origin) } else { None };
+        let next = self.others.pop();
+        let now = h.now();
+        let mut asker = Box::new(Asker::new(owner, Box::new(self), now));
+        if let Some(id) = kept {
+            match h.ask_again(id, asker, |stack, cx, tx| request.say(&url, stack, cx, tx)) {
+                Ok(()) => return,
+                Err(back) => asker = back,
+            }
+        }
+        let to = match (&url.place, next) {
+            (Place::Unix(path), _) => Addr::Unix(path.into()),
+            (_, Some(addr)) => Addr::Tcp(addr),
+            (Place::Tcp { .. }, None) => return,
+        };
+        let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
+        h.dial(Ok(to), stack, App::Client(asker), |stack, cx, tx| request.say(&url, stack, cx, tx));
+    }
+}
+
+impl Fetch for Attempt {
+    fn head(&mut self, cx: &mut Cx<'_>, head: &ResponseHead<'_>) {
+        if matches!(head.status, 301 | 302 | 303 | 307 | 308) && self.request.redirects > 0 {
+            let location = head.fields.get_str("location");
+            self.redirect = location.and_then(|l| self.request.redirected(head.status, l));
+        }
+        if let (Some(fetch), None) = (&mut self.fetch, &self.redirect) {
+            fetch.head(cx, head);
+        }
+    }
+
+    fn body(&mut self, cx: &mut Cx<'_>, chunk: &[u8]) {
+        if let (Some(fetch), None) = (&mut self.fetch, &self.redirect) {
+            fetch.body(cx, chunk);
+        }
+    }
+
+    fn trailers(&mut self, cx: &mut Cx<'_>, fields: Fields<'_>) {
+        if let (Some(fetch), None) = (&mut self.fetch, &self.redirect) {
+            fetch.trailers(cx, fields);
+        }
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, room: usize) {
+        if let Some(fetch) = &mut self.fetch {
+            fetch.writable(cx, room);
+        }
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, tag: u64) {
+        if let Some(fetch) = &mut self.fetch {
+            fetch.timer(cx, tag);
+        }
+    }
+
+    fn closed(&mut self, h: &Handle, outcome: Result<Timing, Failure>) {
+        let Some(mut fetch) = self.fetch.take() else { return };
+        if h.is_dead() {
+            fetch.closed(h, outcome);
+            return;
+        }
+        if let (Ok(_), Some(next)) = (&outcome, self.redirect.take()) {
+            Self::start(&self.client, next, fetch, 0);
+            return;
+        }
+        let Err(failure) = outcome else {
+            fetch.closed(h, outcome);
+            return;
+        };
+        let replays = failure.never_sent && !matches!(self.request.body, Body::Stream(_));
+        let elsewhere = failure.stage == Stage::Connect && !self.others.is_empty();
+        if replays && elsewhere {
+            let (client, request) = (self.client.clone(), self.request.clone());
+            let others = core::mem::take(&mut self.others);
+            let retried = self.retried.max(1);
+            Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
+        } else if replays && self.retried == 0 && failure.stage != Stage::Connect {
+            Self::start(&self.client, self.request.clone(), fetch, 1);
+        } else {
+            fetch.closed(h, Err(failure));
+        }
+    }
+}
+
+/// Brings a connection back to where its origin's are kept.
+struct Keeper {
+    client: Client,
+    origin: String,
+}
+
+impl Owner for Keeper {
+    fn idle(&self, h: &Handle, id: ConnId) {
+        let most = h.core().limits.client.idle_connections;
+        let surplus = {
+            let mut kept = self.client.0.kept.borrow_mut();
+            let here = kept.entry(self.origin.clone()).or_default();
+            here.push(id);
+            (here.len() > most).then(|| here.remove(0))
+        };
+        if let Some(surplus) = surplus {
+            h.abort(surplus);
+        }
+    }
+}
+
+impl Inner {
+    /// Takes a connection that was kept for an origin, and forgets those that have ended.
+    fn take(&self, origin: &str) -> Option<ConnId> {
+        let mut kept = self.kept.borrow_mut();
+        let here = kept.get_mut(origin)?;
+        while let Some(id) = here.pop() {
+            if self.h.is_open(id) {
+                return Some(id);
+            }
+        }
+        kept.remove(origin);
+        None
+    }
+}
+
+/// Puts a response together.
+struct Collect<F> {
+    whole: Whole,
+    most: usize,
+    over: bool,
+    f: F,
+}
+
+impl<F: FnMut(Result<Whole, Failure>) + 'static> Fetch for Collect<F> {
+    fn head(&mut self, _cx: &mut Cx<'_>, head: &ResponseHead<'_>) {
+        self.whole.status = head.status;
+        self.whole.fields = head
+            .fields
+            .iter()
+            .filter_map(|(name, value)| {
+                let value = core::str::from_utf8(value).ok()?;
+                Some((name.to_string(), value.to_string()))
+            })
+            .collect();
+    }
+
+    fn body(&mut self, cx: &mut Cx<'_>, chunk: &[u8]) {
+        if self.whole.body.len() + chunk.len() > self.most {
+            self.over = true;
+            cx.abort();
+            return;
+        }
+        self.whole.body.extend_from_slice(chunk);
+    }
+
+    fn closed(&mut self, _h: &Handle, outcome: Result<Timing, Failure>) {
+        let result = match outcome {
+            Ok(timing) => {
+                self.whole.timing = timing;
+                Ok(self.whole.clone())
+            }
+            Err(failure) if self.over => Err(Failure { why: Reason::Overload, ..failure }),
+            Err(failure) => Err(failure),
+        };
+        (self.f)(result);
+    }
+}

@@ -1,0 +1,199 @@
+//! What a client is told to reach: a URL, taken apart (RFC 3986, section 3).
+
+use std::borrow::ToOwned;
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+
+use crate::Error;
+
+/// The schemes a client knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scheme {
+    Http,
+    Ws,
+}
+
+/// A URL of a server. Unix sockets are written `unix:/path/of/the.sock:/target`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Url {
+    pub(crate) scheme: Scheme,
+    pub(crate) place: Place,
+    /// For the Host field: the port stands in it unless it is the scheme's own.
+    pub(crate) host: String,
+    /// Path and query, at least `/`.
+    pub(crate) target: String,
+}
+
+/// Where the server is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Tcp { name: String, port: u16 },
+    Unix(String),
+}
+
+impl Url {
+    /// Takes `text` apart. A fragment is dropped; user names are refused.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let text = text.split_once('#').map_or(text, |(url, _)| url);
+        if let Some(rest) = text.strip_prefix("unix:") {
+            return Self::unix(rest);
+        }
+        let (scheme, rest) = match text.split_once("://") {
+            Some((s, rest)) if s.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+            Some((s, rest)) if s.eq_ignore_ascii_case("ws") => (Scheme::Ws, rest),
+            Some((s, _)) if s.eq_ignore_ascii_case("https") || s.eq_ignore_ascii_case("wss") => {
+                return Err(Error::misuse("TLS is not there yet: http:// and ws:// are"));
+            }
+            _ => return Err(Error::misuse("a URL begins with http://, ws:// or unix:")),
+        };
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(at);
+        if authority.is_empty() || authority.contains('@') {
+            return Err(Error::misuse("a URL has a host, and no user name"));
+        }
+        let (name, port) = split_port(authority)?;
+        let place = Place::Tcp { name: name.to_owned(), port: port.unwrap_or(80) };
+        let host = match port {
+            None | Some(80) => name.to_owned(),
+            Some(port) => format!("{name}:{port}"),
+        };
+        Ok(Self { scheme, place, host, target: target_of(target) })
+    }
+
+    fn unix(rest: &str) -> Result<Self, Error> {
+        let (path, target) = rest.split_once(':').unwrap_or((rest, "/"));
+        if path.is_empty() {
+            return Err(Error::misuse("a unix URL has a path: unix:/run/x.sock:/target"));
+        }
+        Ok(Self {
+            scheme: Scheme::Http,
+            place: Place::Unix(path.to_owned()),
+            host: "localhost".to_owned(),
+            target: target_of(target),
+        })
+    }
+
+    /// What connections are kept by.
+    pub(crate) fn origin(&self) -> String {
+        match &self.place {
+            Place::Tcp { name, port } => format!("{}:{port}", name.to_ascii_lowercase()),
+            Place::Unix(path) => format!("unix:{path}"),
+        }
+    }
+
+    /// Follows a `Location`: absolute, or relative to this URL (RFC 3986, section 5.2).
+    pub(crate) fn join(&self, location: &str) -> Result<Self, Error> {
+        let location = location.split_once('#').map_or(location, |(l, _)| l);
+        if let Some(rest) = location.strip_prefix("//") {
+            return Self::parse(&format!("http://{rest}"));
+        }
+        if location.contains("://") {
+            return Self::parse(location);
+        }
+        let path = self.target.split(['?']).next().unwrap_or("/");
+        let target = match location.as_bytes().first() {
+            None => self.target.clone(),
+            Some(b'/') => location.to_owned(),
+            Some(b'?') => format!("{path}{location}"),
+            Some(_) => {
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                format!("{folder}/{location}")
+            }
+        };
+        Ok(Self { target: without_dots(&target), ..self.clone() })
+    }
+}
+
+fn target_of(text: &str) -> String {
+    match text.as_bytes().first() {
+        None => "/".to_owned(),
+        Some(b'?') => format!("/{text}"),
+        Some(_) => text.to_owned(),
+    }
+}
+
+/// Removes `.` and `..` segments: RFC 3986, section 5.2.4.
+fn without_dots(target: &str) -> String {
+    let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." if last => kept.push(""),
+            "." => {}
+            ".." => {
+                kept.pop();
+                if last {
+                    kept.push("");
+                }
+            }
+            segment => kept.push(segment),
+        }
+    }
+    let path = kept.join("/");
+    query.map_or_else(|| format!("/{path}"), |query| format!("/{path}?{query}"))
+}
+
+/// Splits `name:port`, `[v6]:port`, or a name alone.
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), Error> {
+    let end = authority.rfind(']').map_or(0, |at| at + 1);
+    let tail = authority.get(end..).unwrap_or_default();
+    let Some(colon) = tail.find(':') else { return Ok((authority, None)) };
+    let (name, port) = authority.split_at(end + colon);
+    let port = port.trim_start_matches(':');
+    if name.is_empty() {
+        return Err(Error::misuse("a URL has a host"));
+    }
+    if port.is_empty() {
+        return Ok((name, None));
+    }
+    port.parse().map(|port| (name, Some(port))).map_err(|_| Error::misuse("a port is 0 to 65535"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, String, String) {
+        let url = Url::parse(text).unwrap();
+        (url.origin(), url.host, url.target)
+    }
+
+    fn three(a: &str, b: &str, c: &str) -> (String, String, String) {
+        (a.into(), b.into(), c.into())
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        assert_eq!(parts("http://Example.org"), three("example.org:80", "Example.org", "/"));
+        assert_eq!(parts("http://a:81?q"), three("a:81", "a:81", "/?q"));
+        assert_eq!(parts("ws://[::1]:9/x#f"), three("[::1]:9", "[::1]:9", "/x"));
+        assert_eq!(parts("http://a:80/b"), three("a:80", "a", "/b"));
+        assert_eq!(parts("unix:/run/x:/y?z"), three("unix:/run/x", "localhost", "/y?z"));
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for text in
+            ["", "a", "ftp://a", "http://", "http://u@a", "http://a:x", "https://a", "unix:"]
+        {
+            assert!(Url::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_followed_from_where_it_was_found() {
+        let url = Url::parse("http://a/b/c?d").unwrap();
+        let join = |location: &str| url.join(location).unwrap().target;
+
+        assert_eq!(join("/x"), "/x");
+        assert_eq!(join("x?y"), "/b/x?y");
+        assert_eq!(join("../x"), "/x");
+        assert_eq!(join("../../../x/./y"), "/x/y");
+        assert_eq!(join("?e"), "/b/c?e");
+        assert_eq!(join(".."), "/");
+        assert_eq!(url.join("http://other:1/z").unwrap().origin(), "other:1");
+    }
+}

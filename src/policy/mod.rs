@@ -1,0 +1,5 @@
+//! When to try again, as numbers and no clock.
+
+mod retry;
+
+pub use retry::Retry;

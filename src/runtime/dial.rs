@@ -1,0 +1,212 @@
+//! Outgoing connections: one attempt each, which never fails at once but is told by `closed`.
+
+use std::boxed::Box;
+use std::io;
+use std::net::SocketAddr;
+use std::vec::Vec;
+
+use lodger_backend::{Addr, Micros, Net, Ready};
+
+use super::Handle;
+use super::core::{Core, Flags, Life};
+use super::handler::App;
+use super::handler::client::{Asker, Timing};
+use super::handler::raw;
+use super::id::{ConnId, Reason};
+use crate::Error;
+use crate::io::Tx;
+use crate::proto::Cx;
+use crate::proto::stack::Stack;
+
+/// When an attempt reached its stages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stages {
+    began: Micros,
+    connected: Option<Micros>,
+    open: Option<Micros>,
+}
+
+impl Handle {
+    /// Opens a plain byte stream. Never fails at once: `handler` hears `open` when it is there, or
+    /// `closed` with the reason.
+    pub fn connect(&self, to: &Addr, handler: impl raw::Handler) -> ConnId {
+        self.dial(Ok(to.clone()), Stack::default(), App::Raw(Box::new(handler)), |_, _, _| Ok(()))
+    }
+
+    /// Gives the addresses of a name, as far as the system's files know it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`: they do not.
+    pub fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.0.net.lookup(host, port)
+    }
+
+    /// Gives a number that nobody can guess.
+    #[cfg(feature = "client")]
+    pub(crate) fn random(&self) -> u32 {
+        self.core().entropy.next(&*self.0.net)
+    }
+
+    /// Starts an attempt. `first` puts what is to be said first into the output; it waits there
+    /// for the connection.
+    pub(crate) fn dial(
+        &self,
+        to: io::Result<Addr>,
+        stack: Stack,
+        app: App,
+        first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
+    ) -> ConnId {
+        let opened = to.and_then(|to| self.0.net.connect(&to));
+        let mut core = self.core();
+        let core = &mut *core;
+        self.time(core);
+        let id = core.insert_dialled(stack, app);
+        core.connections += 1;
+        let refused = match opened {
+            Ok(sock) => {
+                if let Some(slot) = core.slots.get_mut(id.index) {
+                    slot.sock = Some(sock);
+                }
+                let said = core.say(id.index, &*self.0.net, first).map_err(Reason::Peer);
+                said.and_then(|()| self.watch(core, id, sock).map_err(|e| Reason::Io(e.kind())))
+            }
+            Err(e) => Err(Reason::Io(e.kind())),
+        };
+        let refused = if core.life == Life::Dead { Err(Reason::Shutdown) } else { refused };
+        match refused {
+            Ok(()) => core.arm_deadline(id.index),
+            Err(why) => core.abort(id.index, why),
+        }
+        self.ask(core);
+        id
+    }
+
+    /// Sends a request on a connection that was kept, whose response `asker` hears. Gives `asker`
+    /// back if the connection has ended meanwhile.
+    pub(crate) fn ask_again(
+        &self,
+        id: ConnId,
+        mut asker: Box<Asker>,
+        first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
+    ) -> Result<(), Box<Asker>> {
+        let mut core = self.core();
+        let core = &mut *core;
+        self.time(core);
+        let idle = core.open(id).is_some_and(|slot| {
+            matches!(&slot.stack, Stack::Client(c) if c.is_idle())
+                && !slot.flags.has(Flags::EOF)
+                && !slot.flags.has(Flags::RUNNING)
+                && !slot.ready.is_hup()
+        });
+        if !idle || core.say(id.index, &*self.0.net, first).is_err() {
+            return Err(asker);
+        }
+        let old = core.open(id).map(|slot| {
+            asker.base = slot.sent;
+            core::mem::replace(&mut slot.app, App::Client(asker))
+        });
+        core.arm_deadline(id.index);
+        self.touch(core, id.index, false);
+        // An asker without a request under way: nothing of the user's.
+        drop(old);
+        Ok(())
+    }
+
+    /// Gives how long the stages of a WebSocket's attempt took; `None` for one that was accepted.
+    pub(crate) fn timing(&self, id: ConnId) -> Option<Timing> {
+        let mut core = self.core();
+        let now = self.time(&mut core);
+        let stages = core.named(id)?.extra.as_ref()?.stages?;
+        Some(Timing::of(stages.began, stages.connected, stages.open, now))
+    }
+}
+
+impl Core {
+    fn insert_dialled(&mut self, stack: Stack, app: App) -> ConnId {
+        let now = self.now;
+        let id = self.insert(None, stack, app);
+        let index = id.index;
+        let websocket = stack_is_websocket(self, index);
+        if websocket && let Some(extra) = self.extra(index) {
+            extra.stages = Some(Stages { began: now, connected: None, open: None });
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.ready = Ready::NONE;
+            slot.since = now.max(Micros::new(1));
+            slot.flags.set(Flags::CONNECTING);
+        }
+        id
+    }
+
+    /// Puts something into a connection's output.
+    fn say(
+        &mut self,
+        index: u32,
+        net: &dyn Net,
+        f: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Self { slots, pool, entropy, limits, now, .. } = self;
+        let Some(slot) = slots.get_mut(index) else { return Ok(()) };
+        let mut random = || entropy.next(net);
+        let mut cx = Cx { now: *now, limits, random: &mut random };
+        f(&mut slot.stack, &mut cx, &mut Tx::new(&mut slot.out, pool))
+    }
+
+    /// Notes that a WebSocket's handshake is complete.
+    pub(crate) fn note_open(&mut self, id: ConnId) {
+        let now = self.now;
+        let stages = self.named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stages.as_mut());
+        if let Some(stages) = stages {
+            stages.open = Some(now);
+        }
+    }
+}
+
+fn stack_is_websocket(core: &Core, index: u32) -> bool {
+    #[cfg(feature = "ws")]
+    return core.slots.get(index).is_some_and(|slot| matches!(slot.stack, Stack::WsDial(_)));
+    #[cfg(not(feature = "ws"))]
+    return {
+        let _ = (core, index);
+        false
+    };
+}
+
+/// Looks whether a connection that is being made is there. `None`: not yet, or it failed.
+pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()> {
+    let now = core.now;
+    let slot = core.slots.get_mut(index)?;
+    if !slot.flags.has(Flags::CONNECTING) {
+        return Some(());
+    }
+    if !slot.ready.is_write() {
+        return None;
+    }
+    let sock = slot.sock?;
+    let failed = match net.take_error(sock) {
+        Ok(None) => None,
+        Ok(Some(e)) | Err(e) => Some(e.kind()),
+    };
+    if let Some(kind) = failed {
+        core.abort(index, Reason::Io(kind));
+        return None;
+    }
+    slot.flags.clear(Flags::CONNECTING);
+    slot.flags.set(Flags::KICK);
+    slot.since = if slot.out.is_empty() { Micros::ZERO } else { now };
+    if let App::Client(asker) = &mut slot.app {
+        asker.connected = Some(now);
+    }
+    if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
+        stages.connected = Some(now);
+    }
+    let first_byte = now + core.limits.client.first_byte;
+    match &mut slot.stack {
+        Stack::Client(client) => client.connected(first_byte),
+        #[cfg(feature = "ws")]
+        Stack::WsDial(dial) => dial.http.connected(first_byte),
+        _ => {}
+    }
+    Some(())
+}
