@@ -13,6 +13,9 @@ use crate::runtime::{Handle, Serve, Service};
 /// Parameters that one pattern may have.
 const PARAMS: usize = 8;
 
+/// Makes the page of an error that the server itself found.
+pub(crate) type Page = Box<dyn Fn(u16, Response<'_>) -> Answer>;
+
 type Route = Box<dyn Fn(&Request<'_>, Response<'_>) -> Answer>;
 
 /// Routes by path and method; give it to [`Handle::listen`](crate::Handle::listen).
@@ -37,6 +40,7 @@ pub struct Server {
     hosts: Vec<(String, Self)>,
     fallback: Option<Route>,
     files: Vec<Rc<Files>>,
+    errors: Option<Page>,
     wrong: Option<String>,
 }
 
@@ -153,7 +157,8 @@ impl Server {
     /// is never held in memory whole, and one that becomes shorter while it is sent ends its
     /// connection.
     ///
-    /// The prefix may have parameters, except one named `file`.
+    /// The prefix may have parameters, except one named `file`. The errors are lines of text, also
+    /// where [`errors`](Self::errors) is set.
     pub fn files(self, prefix: &str, dir: impl Into<Files>) -> Self {
         let files = dir.into().share();
         let prefix = prefix.trim_end_matches('/');
@@ -183,6 +188,14 @@ impl Server {
     /// Answers what no pattern matches by `f`, instead of 404.
     pub fn fallback(mut self, f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static) -> Self {
         self.fallback = Some(Box::new(f));
+        self
+    }
+
+    /// Answers the errors that the server finds itself (404, 405, and the refusals of a WebSocket)
+    /// by `f`, which is given the status, set already, and fields that belong to it. Unless set,
+    /// the page is a line of text. Malformed requests never get this far.
+    pub fn errors(mut self, f: impl Fn(u16, Response<'_>) -> Answer + 'static) -> Self {
+        self.errors = Some(Box::new(f));
         self
     }
 
@@ -231,7 +244,8 @@ impl Server {
         let Ok(found) = self.tree.at(request.path()) else {
             return self.unmatched(request, response);
         };
-        let Some(path) = self.paths.get(*found.value) else { return response.error(404) };
+        let errors = self.errors.as_ref();
+        let Some(path) = self.paths.get(*found.value) else { return page(errors, 404, response) };
         let mut params = [("", ""); PARAMS];
         let mut count = 0;
         for (place, param) in params.iter_mut().zip(found.params.iter()) {
@@ -241,7 +255,7 @@ impl Server {
         let params = params.get(..count).unwrap_or_default();
         let request = Request { head: request.head, params };
         response.matched(&path.pattern);
-        path.answer(&request, response)
+        path.answer(&request, response, errors)
     }
 
     fn unmatched(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
@@ -250,18 +264,31 @@ impl Server {
             None if request.method() == "OPTIONS" && request.path() == "*" => {
                 response.status(204).empty()
             }
-            None => response.error(404),
+            None => page(self.errors.as_ref(), 404, response),
         }
     }
 }
 
+/// Answers an error by the server's own page, or by the line of text.
+pub(crate) fn page(errors: Option<&Page>, status: u16, response: Response<'_>) -> Answer {
+    match errors {
+        Some(page) => page(status, response.status(status)),
+        None => response.error(status),
+    }
+}
+
 impl Path {
-    fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        response: Response<'_>,
+        errors: Option<&Page>,
+    ) -> Answer {
         #[cfg(feature = "ws")]
         if let Some(websocket) = &self.websocket
             && (request.is_upgrade() || self.methods.is_empty())
         {
-            return websocket.answer(request, response);
+            return websocket.answer(request, response, errors);
         }
         let method = request.method();
         let route = self.find(method).or_else(|| self.find("GET").filter(|_| method == "HEAD"));
@@ -270,7 +297,7 @@ impl Path {
             None if method == "OPTIONS" => {
                 response.status(204).header("allow", &self.allow()).empty()
             }
-            None => response.header("allow", &self.allow()).error(405),
+            None => page(errors, 405, response.header("allow", &self.allow())),
         }
     }
 

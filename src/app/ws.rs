@@ -3,6 +3,7 @@
 use std::boxed::Box;
 use std::rc::Rc;
 
+use super::http::{Page, page};
 use crate::proto::ws::Config;
 use crate::proto::ws::handshake::{Offer, accept};
 use crate::runtime::handler::http::{Answer, Request, Response};
@@ -39,9 +40,14 @@ impl Upgrade {
     }
 
     /// Checks the handshake, makes the handler and switches protocols; or says why not.
-    pub(crate) fn answer(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
+    pub(crate) fn answer(
+        &self,
+        request: &Request<'_>,
+        response: Response<'_>,
+        errors: Option<&Page>,
+    ) -> Answer {
         if !request.is_upgrade() {
-            return response.lines(UPGRADE).error(426);
+            return page(errors, 426, response.lines(UPGRADE));
         }
         let offer = Offer::from_fields(request.fields().iter());
         let accepted = match accept(&offer, &self.config) {
@@ -50,12 +56,12 @@ impl Upgrade {
                 // A 426 names the protocol, and Connection names that field: RFC 9110, 7.8.
                 let named = if refusal.status == 426 { CONNECTION } else { "" };
                 let response = response.lines(named).lines(refusal.fields);
-                return response.error(refusal.status);
+                return page(errors, refusal.status, response);
             }
         };
         match (self.make)(request) {
             Ok(handler) => response.websocket(&accepted, &self.config, handler),
-            Err(Refuse(status)) => response.error(status),
+            Err(Refuse(status)) => page(errors, status, response),
         }
     }
 }

@@ -324,6 +324,8 @@ pub(crate) struct Core {
     pub(crate) timers: Pages<Timer>,
     /// Timers of connections whose handler was on the stack when they fell due.
     pub(crate) parked: Vec<sul::Handle>,
+    /// Handlers that were given and never got into place.
+    pub(crate) orphans: Vec<super::handler::Orphan>,
     /// Listeners that wait for a connection to end.
     pub(crate) held: Vec<u32>,
     pub(crate) pool: Pool,
@@ -367,6 +369,7 @@ impl Core {
             sched: Sched::new(),
             timers: Pages::new(),
             parked: Vec::new(),
+            orphans: Vec::new(),
             held: Vec::new(),
             pool: Pool::new(POOL),
             extras: Vec::new(),
@@ -566,6 +569,7 @@ impl Core {
     pub(crate) fn has_work(&self) -> bool {
         !self.runq.is_empty()
             || !self.dirty.is_empty()
+            || !self.orphans.is_empty()
             || self
                 .running
                 .iter()

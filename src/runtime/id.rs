@@ -12,6 +12,11 @@ pub struct ConnId {
     pub(crate) generation: u32,
 }
 
+impl ConnId {
+    /// Names no connection: always Gone.
+    pub(crate) const NONE: Self = Self { index: u32::MAX, generation: u32::MAX };
+}
+
 impl fmt::Debug for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.index, self.generation)

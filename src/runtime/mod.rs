@@ -138,7 +138,8 @@ impl Runtime {
         self.handle.clone()
     }
 
-    /// Runs the standalone loop until [`Handle::end`] or the end of [`Handle::shutdown`].
+    /// Runs the standalone loop until [`Handle::end`], the end of [`Handle::shutdown`] or
+    /// [`Handle::detach`]; then everything is dropped.
     ///
     /// # Errors
     ///
@@ -404,6 +405,7 @@ impl Handle {
             self.core().abort(index, Reason::Shutdown);
             serve::bury(self, index);
         }
+        self.tell_orphans();
         let closures = self.core().take_closures();
         self.guarded(|_| drop(closures));
         let sinks = ::core::mem::take(&mut *self.0.sinks.borrow_mut());

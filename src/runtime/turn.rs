@@ -154,7 +154,8 @@ impl Handle {
     fn work(&self, frame: &mut Frame, budget: Budget, start: Micros) -> bool {
         let ends = start + budget.slice;
         let outer = core::mem::replace(&mut self.core().slice_ends, ends);
-        let mut busy = self.run_sinks();
+        let mut busy = self.tell_orphans();
+        busy |= self.run_sinks();
         busy |= self.fire_due();
         let mut ops = 0;
         while self.is_on() {

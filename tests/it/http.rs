@@ -733,3 +733,19 @@ fn under_faults_that_lose_nothing_every_answer_comes() {
         assert_eq!(answers[1].1.len(), 30 * CHUNK);
     }
 }
+
+#[test]
+fn a_server_has_error_pages_of_its_own() {
+    let rig = rig(http::Server::new()
+        .get("/there", |_, res| res.text("here"))
+        .errors(|status, res| res.html(&format!("<h1>{status}</h1>"))));
+    let wire = rig.connect();
+
+    let missing = rig.ask(&wire, get("/nowhere"));
+    let wrong = rig.ask(&wire, "POST /there HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+
+    assert_eq!(response(&missing), (404, "<h1>404</h1>"));
+    assert_eq!(response(&wrong), (405, "<h1>405</h1>"));
+    assert!(wrong.contains("allow: GET, HEAD, OPTIONS\r\n"), "{wrong}");
+    rig.end();
+}

@@ -1,7 +1,10 @@
 //! Listeners: accepting within limits, what is wrong with the system, and how a server goes away.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
 use lodger::sim::Wire;
-use lodger::{Limits, raw};
+use lodger::{Limits, Reason, http, raw};
 use lodger_backend::Trigger;
 
 use crate::http::{hello, keeper, rig};
@@ -225,4 +228,42 @@ fn unlisten_keeps_what_was_accepted() {
     assert!(rig.world.connect(&rig.addr).is_err());
     assert_eq!(response(&rig.ask(&wire, get("/2"))).1, "/2");
     assert!(rig.rt.local_addr(id).is_none());
+}
+
+// ---- Handlers without a place ----
+
+/// Counts its ends.
+struct Counted(Rc<Cell<u32>>);
+
+impl http::Handler for Counted {
+    fn closed(&mut self, cx: &mut http::Cx<'_>, _why: Reason) {
+        assert!(cx.write(b"late").is_err());
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_handler_that_never_got_into_place_hears_its_end() {
+    let heard = Rc::new(Cell::new(0));
+    let later = Rc::new(RefCell::new(None));
+    let (kept, rig) = (Rc::clone(&later), Rig::new(Trigger::Edge));
+    rig.serve(http::Server::new().get("/", move |_, res| {
+        let (answer, later) = res.later();
+        *kept.borrow_mut() = Some(later);
+        answer
+    }));
+    let wire = rig.connect();
+    rig.ask(&wire, get("/"));
+    let later = later.take().unwrap();
+    let given = Counted(Rc::clone(&heard));
+
+    let answered = later.answer(move |res| {
+        res.runtime().abort(res.id().conn());
+        res.stream(given)
+    });
+    assert_eq!((answered, heard.get()), (Ok(()), 0));
+    rig.pump();
+
+    assert_eq!(heard.get(), 1);
+    rig.end();
 }

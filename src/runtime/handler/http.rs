@@ -4,9 +4,9 @@ use std::boxed::Box;
 use std::rc::Rc;
 use std::vec::Vec;
 
-use super::common_cx;
 #[cfg(feature = "ws")]
 use super::ws as websocket;
+use super::{Orphan, common_cx};
 use crate::Error;
 use crate::proto::h1::{self, Fields, Length};
 use crate::proto::stack::Stack;
@@ -108,6 +108,8 @@ pub struct Response<'t> {
     /// The request's body, for a limit that can be checked at once.
     body: h1::Body,
     answered: bool,
+    /// Its route has returned.
+    late: bool,
 }
 
 /// Proof that a request was answered, or will be: only a [`Response`] makes one.
@@ -136,7 +138,14 @@ impl core::fmt::Debug for Outcome {
 
 impl<'t> Response<'t> {
     pub(crate) fn new(h: &'t Handle, id: ExchangeId, body: h1::Body) -> Self {
-        Self { h, id, status: 200, fields: Vec::new(), body, answered: false }
+        Self { h, id, status: 200, fields: Vec::new(), body, answered: false, late: false }
+    }
+
+    /// As [`new`](Self::new), given out of its route: the request's head is gone.
+    pub(crate) fn late(h: &'t Handle, id: ExchangeId) -> Self {
+        let mut response = Self::new(h, id, h1::Body::None);
+        response.late = true;
+        response
     }
 
     /// Names the exchange, to answer it in parts from elsewhere.
@@ -283,15 +292,15 @@ impl<'t> Response<'t> {
     ) -> Answer {
         let mut fields = self.h.core().pool.take();
         accept.put_fields(&mut fields);
-        let switched = self.h.exchange(self.id, |http, tx, _| http.switch(tx, &fields));
+        let switched =
+            !self.late && self.h.exchange(self.id, |http, tx, _| http.switch(tx, &fields)).is_ok();
         self.h.core().pool.put(fields);
-        match switched {
-            Ok(()) => {
-                self.answered = true;
-                Answer(Outcome::Ws(handler, Rc::clone(config)))
-            }
-            Err(_) => self.error(400),
+        if !switched {
+            self.h.orphan(Orphan::Ws(handler));
+            return self.error(400);
         }
+        self.answered = true;
+        Answer(Outcome::Ws(handler, Rc::clone(config)))
     }
 
     /// Answers with parts of a file.
@@ -361,7 +370,7 @@ impl Later {
         if !h.awaits(self.id) {
             return Err(Gone);
         }
-        let answer = f(Response::new(&h, self.id, h1::Body::None));
+        let answer = f(Response::late(&h, self.id));
         h.install(self.id, answer);
         Ok(())
     }
@@ -409,6 +418,11 @@ pub struct Cx<'t> {
 }
 
 impl<'t> Cx<'t> {
+    /// The context of a handler that never got into place: everything is Gone.
+    pub(crate) fn gone(h: &'t Handle) -> Self {
+        Self { h, id: ExchangeId { conn: ConnId::NONE, seq: 0 } }
+    }
+
     /// The context of the exchange under way on a connection.
     pub(crate) fn current(h: &'t Handle, conn: ConnId) -> Self {
         let seq = h.core().named(conn).map_or(0, |slot| slot.seq);
@@ -455,7 +469,7 @@ impl<'t> Cx<'t> {
     /// Answers as a route would, with a handler that takes this one's place if it streams.
     pub fn answer(&mut self, f: impl FnOnce(Response<'_>) -> Answer) {
         let h = self.h;
-        let answer = f(Response::new(h, self.id, h1::Body::None));
+        let answer = f(Response::late(h, self.id));
         h.install(self.id, answer);
     }
 }
@@ -594,15 +608,11 @@ impl Handle {
         let handler = match answer.0 {
             Outcome::Sent => return,
             Outcome::Stream(handler) => handler,
-            // An upgrade needs the request's head, which only its route has.
+            // A response that came late refuses to switch.
             #[cfg(feature = "ws")]
-            Outcome::Ws(handler, _) => {
-                drop(handler);
-                self.abort(id.conn);
-                return;
-            }
+            Outcome::Ws(handler, _) => return self.orphan(Orphan::Ws(handler)),
         };
-        let old = {
+        let unheard = {
             let mut core = self.core();
             let known = core.open(id.conn).is_some_and(|slot| slot.seq == id.seq);
             match core.extra(id.conn.index).filter(|_| known) {
@@ -610,7 +620,9 @@ impl Handle {
                 None => Some(handler),
             }
         };
-        drop(old);
+        if let Some(unheard) = unheard {
+            self.orphan(Orphan::Http(unheard));
+        }
         let mut core = self.core();
         core.kick(id.conn.index);
         self.ask(&mut core);

@@ -86,6 +86,48 @@ impl App {
     }
 }
 
+/// A handler that was given and never got into place: it hears from the next turn that it is over.
+pub(crate) enum Orphan {
+    Http(Box<dyn http::Handler>),
+    #[cfg(feature = "ws")]
+    Ws(Box<dyn ws::Handler>),
+}
+
+impl core::fmt::Debug for Orphan {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Orphan")
+    }
+}
+
+impl Handle {
+    /// Keeps a handler that has no place, to be told so by the next turn: no call runs user code.
+    pub(crate) fn orphan(&self, handler: Orphan) {
+        let mut core = self.core();
+        core.orphans.push(handler);
+        self.ask(&mut core);
+    }
+
+    /// Tells the handlers without a place that they are over. `true` if there were any.
+    pub(crate) fn tell_orphans(&self) -> bool {
+        if self.core().orphans.is_empty() {
+            return false;
+        }
+        let orphans = core::mem::take(&mut self.core().orphans);
+        for orphan in orphans {
+            self.guarded(|h| match orphan {
+                Orphan::Http(mut handler) => {
+                    handler.closed(&mut http::Cx::gone(h), Reason::Aborted);
+                }
+                #[cfg(feature = "ws")]
+                Orphan::Ws(mut handler) => {
+                    handler.closed(&mut ws::Cx::new(h, ConnId::NONE), Reason::Aborted);
+                }
+            });
+        }
+        true
+    }
+}
+
 /// What a listener serves: made by `http::Server` and `raw::Server`.
 #[derive(Clone)]
 pub struct Service(Kind);
