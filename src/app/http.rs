@@ -157,7 +157,8 @@ impl Server {
     /// is never held in memory whole, and one that becomes shorter while it is sent ends its
     /// connection.
     ///
-    /// The prefix may have parameters, except one named `file`.
+    /// The prefix may have parameters, except one named `file`. The errors are lines of text, also
+    /// where [`errors`](Self::errors) is set.
     pub fn files(self, prefix: &str, dir: impl Into<Files>) -> Self {
         let files = dir.into().share();
         let prefix = prefix.trim_end_matches('/');

@@ -251,7 +251,9 @@ impl Slot {
         if self.out.is_empty() && self.ready.is_write() {
             self.refill(net, pool);
         }
-        sent += self.flush_bytes(net, pool, now, limits);
+        if !self.out.is_empty() {
+            sent += self.flush_bytes(net, pool, now, limits);
+        }
         if self.out.is_empty() && self.ready.is_write() && !self.flags.has(Flags::FAILED) {
             sent += self.send_window(net);
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use lodger::{ConnId, Limits, Runtime, WhenFull, http, raw, ws};
 use lodger_backend::{
-    Addr, Backend, Caps, Driver, Event, Interest, Micros, Net, Ready, Sock, Source, Token, Trigger,
-    Waker,
+    Addr, Backend, Caps, Driver, Event, File, Interest, Meta, Micros, Net, Ready, Sock, Source,
+    Token, Trigger, Waker,
 };
 
 thread_local! {
@@ -144,6 +144,22 @@ impl Net for Fake {
         Some(Source::Memory(sock.bits()))
     }
     fn close(&self, _: Sock) {}
+    fn open_dir(&self, _: &std::path::Path) -> io::Result<File> {
+        Ok(File::from_bits(0))
+    }
+    fn open_beneath(&self, _: File, path: &str) -> io::Result<(File, Meta)> {
+        match path {
+            "a.css" => Ok((
+                File::from_bits(1),
+                Meta { is_dir: false, len: 10_000, modified: 1_600_000_000, nanos: 1 },
+            )),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+    fn read_at(&self, _: File, _: u64, buf: &mut [u8]) -> io::Result<usize> {
+        buf.fill(b'x');
+        Ok(buf.len())
+    }
 }
 
 impl Backend for Fake {
@@ -292,6 +308,20 @@ fn a_request_and_its_answer_allocate_nothing() {
     let answer = fake.0.borrow().ends[0].output.len();
     fake.0.borrow_mut().ends[0].output.clear();
     assert_eq!(cost(&fake, &rt, param, answer), (0, MESSAGES, MESSAGES));
+}
+
+#[test]
+fn a_file_that_is_remembered_allocates_nothing() {
+    let files = http::Files::new("/").remember(16, Duration::from_secs(3600));
+    let (fake, rt) = serve(http::Server::new().files("/", files));
+    let request = b"GET /a.css HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip, br\r\n\r\n";
+    fake.put(0, request);
+    rt.dispatch().unwrap();
+    let answer = fake.0.borrow().ends[0].output.len();
+    fake.0.borrow_mut().ends[0].output.clear();
+
+    assert!(answer > 10_000);
+    assert_eq!(cost(&fake, &rt, request, answer), (0, MESSAGES, MESSAGES));
 }
 
 #[test]
