@@ -37,6 +37,9 @@ SIZE is a number of bytes, or of units of 1024: 64k, 16m, 1g. SECS may have deci
 Routes: / and /_lodger (the live page, fed by /_lodger/feed), /plaintext, POST /echo
 (answers with the body, which is held in memory whole), WebSocket /echo; all else is 404.
 
+The live page's buttons stall the loop for 200 ms, open sockets to the program itself (at
+/_lodger/socket) and drop one. They act for pages of http://localhost, 127.0.0.1 or [::1] only.
+
 SIGTERM and SIGINT say goodbye: no new connection is taken, answers under way are completed,
 WebSockets are closed with 1001. A second one ends at once. Both exit with 0.
 
@@ -49,6 +52,10 @@ pub(crate) struct Serve {
     /// Where to listen: IP:PORT or unix:PATH; repeatable; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681", value_parser = Addr::parse)]
     pub(crate) listen: Vec<Addr>,
+
+    /// Let the live page's buttons act for every viewer, not only for pages opened on this machine
+    #[arg(long)]
+    pub(crate) live_controls: bool,
 
     /// How long a goodbye may take
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = seconds)]

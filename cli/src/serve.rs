@@ -38,7 +38,8 @@ fn routes(options: &args::Serve) -> http::Server {
             })
         })
         .ws_with("/echo", echo, |_| Ok(Echo));
-    Live::new("/_lodger").also("/").mount(server)
+    let live = Live::new("/_lodger").also("/").stall(std::thread::sleep);
+    live.controls_for_all(options.live_controls).mount(server)
 }
 
 /// Sends every message back.
