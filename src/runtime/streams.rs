@@ -41,9 +41,9 @@ pub(crate) struct Streams(Vec<Weak<dyn Stream>>);
 impl Handle {
     /// Lists up to `most` streams of clients that connect again by themselves, oldest first.
     pub fn streams(&self, most: usize) -> Vec<StreamInfo> {
-        // A copy, so that nothing is borrowed while they are asked.
-        let all: Vec<_> = self.0.streams.borrow().0.iter().filter_map(Weak::upgrade).collect();
-        all.iter().filter_map(|stream| stream.info()).take(most).collect()
+        let streams = self.0.streams.borrow();
+        let there = streams.0.iter().filter_map(Weak::upgrade);
+        there.filter_map(|stream| stream.info()).take(most).collect()
     }
 
     /// Has a stream listed as long as somebody holds it.

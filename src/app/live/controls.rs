@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use lodger_backend::Addr;
+
 use crate::http::Request;
 use crate::policy::Retry;
 use crate::ws::{Client, Connection, Cx, Handler, Message, Refuse};
-use crate::{Addr, ConnId, Handle, Micros};
+use crate::{ConnId, Handle, Micros};
 
 /// How long a stall is.
 const STALL: Duration = Duration::from_millis(200);

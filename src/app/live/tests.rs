@@ -360,6 +360,23 @@ fn sockets_are_opened_and_one_that_is_dropped_comes_back() {
     assert_eq!(site.states(), ["open"; 20]);
 }
 
+/// They go to where the viewer came in, by whatever way that was.
+#[test]
+fn sockets_are_opened_on_a_unix_socket_too() {
+    let site = Site::stalling(true);
+    let live = Live::new("/_lodger").controls_for_all(true);
+    site.rt.listen("unix:/run/x.sock", live.mount(http::Server::new())).unwrap();
+    let viewer = site.world.connect(&Addr::parse("unix:/run/x.sock").unwrap()).unwrap();
+    viewer.write(handshake("").as_bytes());
+    site.run_for(MS);
+
+    say(&viewer, "open");
+    site.run_for(150 * MS);
+
+    assert_eq!(site.states(), ["open"; 5]);
+    assert_eq!(site.rt.streams(1)[0].url, "unix:/run/x.sock/_lodger/socket");
+}
+
 #[test]
 fn sockets_end_with_the_last_look_and_nothing_is_left() {
     let site = Site::stalling(false);
