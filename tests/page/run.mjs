@@ -206,7 +206,12 @@ async function acts({ page, seen }, program) {
 }
 
 async function looks(context, main, url, out) {
-  await check('light, dark and narrow: readable, nothing too wide', () => look(main.page, overflow, out));
+  await check('light, dark and narrow: readable, nothing too wide', async () => {
+    await button(main.page, 'drop').click();        // so that there is a countdown to be seen
+    await until('a countdown', async () => (await items(main.page, 'streams')).some(text => /in \d\.\d s/.test(text)));
+    await sleep(600);
+    await look(main.page, overflow, out);
+  });
   await check('it is live at /_lodger too', async () => {
     const { page } = await open(context, new URL('/_lodger', url).href);
     await becomes(page, 'live');

@@ -34,7 +34,8 @@ const META: &str = r#"<meta name="feed" content="/_lodger/feed">"#;
 /// It shows the addresses of peers and the patterns of routes to whoever can ask for it, so mount
 /// it where only the right ones can: on a listener of its own, such as a Unix socket. Its WebSocket
 /// takes pages of the same host only. While nobody looks it costs nothing, no timer either; a
-/// viewer that is slow loses frames, and more than 64 at once are refused with 503.
+/// viewer that is slow loses frames, and more than 64 at once are refused with 503. One value
+/// belongs to one runtime.
 ///
 /// Its buttons open five sockets to the runtime itself (20 at most, closed when nobody looks any
 /// more), drop one of them, and stall the loop, if [`stall`](Self::stall) says how. They act for
@@ -45,7 +46,8 @@ const META: &str = r#"<meta name="feed" content="/_lodger/feed">"#;
 /// use lodger::{http, live::Live};
 ///
 /// // The page at /status, its feed at /status/feed.
-/// let server = Live::new("/status").mount(http::Server::new());
+/// let live = Live::new("/status").stall(std::thread::sleep);
+/// let server = live.mount(http::Server::new());
 /// # drop(server);
 /// ```
 #[derive(Clone)]
