@@ -104,7 +104,7 @@ pub use lodger_backend::{Addr, Attached, Budget, Host, Nested, Pending, Turn};
 #[cfg(feature = "std")]
 pub use runtime::{
     ConnId, ConnInfo, Delivery, Gone, Handle, ListenerId, Log2, Reason, Rejected, Remote, Runtime,
-    SendError, Serve, Service, Stats, TimerId, WhenFull,
+    SendError, Serve, Service, Stats, TimerId, TimerInfo, WhenFull,
 };
 
 /// HTTP: servers, routes, requests and answers.
@@ -137,6 +137,8 @@ pub mod ws {
     #[cfg(feature = "client")]
     pub use crate::app::ws_client::{Client, Connection};
     pub use crate::proto::ws::{Config, Kind, Message, OriginRule};
+    #[cfg(feature = "client")]
+    pub use crate::runtime::StreamInfo;
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 }
 

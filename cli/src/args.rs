@@ -43,6 +43,9 @@ Conditional requests and ranges; a.css.br and a.css.gz in place of a.css to thos
 unless they are older. What begins with a dot or leaves DIR, through a link too, is 404. A change
 is seen within a second. Reading a slow disk holds up everybody.
 
+The live page's buttons stall the loop for 200 ms, open sockets to the program itself (at
+/_lodger/socket) and drop one. They act for pages of http://localhost, 127.0.0.1 or [::1] only.
+
 SIGTERM and SIGINT say goodbye: no new connection is taken, answers under way are completed,
 WebSockets are closed with 1001. A second one ends at once. Both exit with 0.
 
@@ -62,6 +65,10 @@ pub(crate) struct Serve {
     /// Where to listen: IP:PORT or unix:PATH; repeatable; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681", value_parser = Addr::parse)]
     pub(crate) listen: Vec<Addr>,
+
+    /// Let the live page's buttons act for every viewer, not only for pages opened on this machine
+    #[arg(long)]
+    pub(crate) live_controls: bool,
 
     /// How long a goodbye may take
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = seconds)]

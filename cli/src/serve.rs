@@ -33,7 +33,8 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
 }
 
 fn routes(options: &args::Serve) -> http::Server {
-    let live = Live::new("/_lodger");
+    let live =
+        Live::new("/_lodger").stall(std::thread::sleep).controls_for_all(options.live_controls);
     if let Some(dir) = &options.dir {
         let files = http::Files::new(dir);
         let files = match &options.cache_control {

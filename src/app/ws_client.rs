@@ -3,7 +3,7 @@
 use std::boxed::Box;
 use std::cell::Cell;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -18,7 +18,7 @@ use crate::proto::ws::handshake::Request;
 use crate::proto::ws::{Config, Message};
 use crate::runtime::handler::App;
 use crate::runtime::handler::ws::{Chunk, Cx, Handler};
-use crate::runtime::{ConnId, Gone, Handle, Reason, SendError, TimerId};
+use crate::runtime::{ConnId, Gone, Handle, Reason, SendError, Stream, StreamInfo, TimerId};
 
 /// What is told before each new attempt: how long it is to the next, and why the last one ended.
 type OnRetry = dyn Fn(&Handle, Duration, Reason);
@@ -124,11 +124,14 @@ impl Client {
             retry: self.retry,
             on_retry: self.on_retry,
             current: Cell::new(None),
+            up: Cell::new(false),
             waiting: Cell::new(None),
             failures: Cell::new(0),
             stopped: Cell::new(false),
             tried: Cell::new(0),
         });
+        let listed: Weak<dyn Stream> = Rc::<Shared>::downgrade(&shared);
+        h.enlist(listed);
         Shared::dial(&shared, Box::new(handler));
         Ok(Connection(shared))
     }
@@ -163,7 +166,7 @@ impl Connection {
     /// Closes with `code`, and does not connect again. Between attempts the handler is dropped.
     pub fn close(&self, code: u16) {
         self.0.stopped.set(true);
-        if let Some(timer) = self.0.waiting.take() {
+        if let Some((timer, _)) = self.0.waiting.take() {
             self.0.h.cancel(timer);
         }
         if let Some(id) = self.id()
@@ -182,8 +185,10 @@ struct Shared {
     retry: Retry,
     on_retry: Option<Box<OnRetry>>,
     current: Cell<Option<ConnId>>,
-    /// Until the next attempt.
-    waiting: Cell<Option<TimerId>>,
+    /// The handshake of the attempt under way is complete.
+    up: Cell<bool>,
+    /// Until the next attempt, and how long that is in all.
+    waiting: Cell<Option<(TimerId, Duration)>>,
     failures: Cell<u32>,
     stopped: Cell<bool>,
     /// Attempts so far: the addresses of a name are taken in turn.
@@ -254,10 +259,30 @@ impl Shared {
             shared.waiting.set(None);
             Self::dial(&shared, handler);
         });
-        this.waiting.set(Some(timer));
+        this.waiting.set(Some((timer, delay)));
         if let Some(f) = &this.on_retry {
             f(&this.h, delay, why);
         }
+    }
+}
+
+impl Stream for Shared {
+    fn info(&self) -> Option<StreamInfo> {
+        let (conn, waiting) = (self.current.get(), self.waiting.get());
+        let state = match (conn, waiting) {
+            (Some(_), _) if self.up.get() => "open",
+            (Some(_), _) => "connecting",
+            (None, Some(_)) => "waiting",
+            (None, None) => return None,
+        };
+        Some(StreamInfo {
+            url: self.url.origin() + &self.url.target,
+            state,
+            conn,
+            failures: self.failures.get(),
+            retry_in: waiting.and_then(|(timer, _)| self.h.due_in(timer)),
+            delay: waiting.map(|(_, delay)| delay),
+        })
     }
 }
 
@@ -279,6 +304,7 @@ impl Redial {
 impl Handler for Redial {
     fn open(&mut self, cx: &mut Cx<'_>) {
         self.opened = Some(cx.runtime().now());
+        self.shared.up.set(true);
         self.to(|handler| handler.open(cx));
     }
 
@@ -308,6 +334,7 @@ impl Handler for Redial {
 
     fn closed(&mut self, cx: &mut Cx<'_>, why: Reason) {
         self.shared.current.set(None);
+        self.shared.up.set(false);
         self.to(|handler| handler.closed(cx, why));
         let up = self.opened.map(|at| cx.runtime().now() - at);
         if let Some(handler) = self.handler.take() {

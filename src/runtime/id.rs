@@ -37,6 +37,12 @@ pub struct ListenerId(pub(crate) ConnId);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TimerId(pub(crate) crate::sul::Handle);
 
+impl fmt::Display for TimerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.index(), self.0.generation())
+    }
+}
+
 /// The id is stale: the connection or timer has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "complete by definition")]

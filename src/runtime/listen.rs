@@ -148,6 +148,13 @@ impl Handle {
         self.0.net.peer_addr(sock).ok()
     }
 
+    /// Gives the address on this side of a connection. One system call.
+    #[cfg(feature = "live")]
+    pub(crate) fn conn_local_addr(&self, id: ConnId) -> Option<Addr> {
+        let sock = self.core().named(id)?.sock?;
+        self.0.net.local_addr(sock).ok()
+    }
+
     /// What is opened after the end would never be closed.
     fn check_alive(&self) -> io::Result<()> {
         if self.is_dead() {

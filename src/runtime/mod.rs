@@ -23,6 +23,8 @@ mod pump;
 mod remote;
 mod serve;
 mod stats;
+#[cfg(all(feature = "client", feature = "ws"))]
+mod streams;
 mod text;
 mod timers;
 mod turn;
@@ -48,7 +50,11 @@ pub use self::handler::{Serve, Service};
 pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerId};
 pub use self::remote::Remote;
 pub use self::stats::{Log2, Stats};
-pub use self::view::ConnInfo;
+#[cfg(all(feature = "client", feature = "ws"))]
+pub(crate) use self::streams::Stream;
+#[cfg(all(feature = "client", feature = "ws"))]
+pub use self::streams::StreamInfo;
+pub use self::view::{ConnInfo, TimerInfo};
 
 use self::core::{Core, Flags, Life, State};
 use self::remote::{Sink, Wake};
@@ -82,6 +88,8 @@ struct Shared {
     net: Rc<dyn Net>,
     wake: Arc<Wake>,
     sinks: RefCell<Vec<Option<Sink>>>,
+    #[cfg(all(feature = "client", feature = "ws"))]
+    streams: RefCell<streams::Streams>,
     budget: Cell<Budget>,
 }
 
@@ -134,6 +142,8 @@ impl Runtime {
             net,
             wake,
             sinks: RefCell::new(Vec::new()),
+            #[cfg(all(feature = "client", feature = "ws"))]
+            streams: RefCell::default(),
             budget: Cell::new(Budget::default()),
         };
         Self { handle: Handle(Rc::new(shared)) }

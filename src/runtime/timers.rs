@@ -51,6 +51,20 @@ enum Kind {
     Running,
 }
 
+impl Timer {
+    /// What there is to show of it: name, kind, period. `None` if it is free.
+    pub(crate) fn shown(&self) -> Option<(sul::Handle, &'static str, Option<Duration>)> {
+        let (kind, period) = match &self.kind {
+            Kind::Free => return None,
+            Kind::Tag { .. } => ("connection", None),
+            Kind::Once(_) => ("once", None),
+            Kind::Every { period, .. } => ("every", Some(*period)),
+            Kind::Running => ("running", None),
+        };
+        Some((self.handle?, kind, period))
+    }
+}
+
 impl core::fmt::Debug for Kind {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {

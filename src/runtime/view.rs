@@ -6,7 +6,7 @@ use std::vec::Vec;
 use core::time::Duration;
 
 use super::core::{Flags, State};
-use super::{ConnId, Handle};
+use super::{ConnId, Handle, TimerId};
 
 /// One connection as it is now.
 #[derive(Clone, Debug)]
@@ -32,7 +32,37 @@ pub struct ConnInfo {
     pub state: &'static str,
 }
 
+/// One of the user's timers as it is now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TimerInfo {
+    /// Its name.
+    pub id: TimerId,
+    /// `once`, `every`, `connection` (it is told to the handler of one), or `running` for one that
+    /// repeats and whose closure is on the stack.
+    pub kind: &'static str,
+    /// How long it is until it fires; 0 for one that is late or running.
+    pub due_in: Duration,
+    /// Of `every`: the time from one call to the next.
+    pub period: Option<Duration>,
+}
+
 impl Handle {
+    /// Lists up to `most` of the user's timers, oldest place first. The deadlines that connections
+    /// have by themselves are not among them.
+    pub fn timers(&self, most: usize) -> Vec<TimerInfo> {
+        let mut core = self.core();
+        let now = self.time(&mut core);
+        (0..core.timers.end())
+            .filter_map(|index| {
+                let (handle, kind, period) = core.timers.get(index)?.shown()?;
+                let due_in = core.sched.due(handle).map_or(Duration::ZERO, |at| at - now);
+                Some(TimerInfo { id: TimerId(handle), kind, due_in, period })
+            })
+            .take(most)
+            .collect()
+    }
+
     /// Lists up to `most` connections, oldest place first. Costs a system call each, for the
     /// peer's address.
     pub fn connections(&self, most: usize) -> Vec<ConnInfo> {

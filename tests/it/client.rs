@@ -301,6 +301,33 @@ fn a_websocket_comes_back_by_its_policy() {
 }
 
 #[test]
+fn the_list_shows_each_stream_and_when_it_tries_again() {
+    let rig = Rig::new(Trigger::Edge);
+    rig.serve(http::Server::new().ws("/ws", |_| Ok(Once(None))));
+    let retry = Retry::new(&[ms(100), ms(400)]).jitter(0);
+    let open = |path: &str| {
+        let url = format!("ws://127.0.0.1{path}");
+        ws::Client::new(&url).retry(retry.clone()).connect(&rig.rt, Heard::default()).unwrap()
+    };
+    let (here, lost) = (open("/ws"), open("/nowhere"));
+    let first: Vec<_> = rig.rt.streams(9).iter().map(|s| s.state).collect();
+
+    rig.run_for(ms(250));
+
+    let all = rig.rt.streams(9);
+    assert_eq!(first, ["connecting", "connecting"]);
+    assert_eq!((&*all[0].url, all[0].state), ("127.0.0.1:80/ws", "open"));
+    assert_eq!((all[0].conn, all[0].failures, all[0].retry_in), (here.id(), 0, None));
+    assert_eq!((&*all[1].url, all[1].state), ("127.0.0.1:80/nowhere", "waiting"));
+    assert_eq!((all[1].conn, all[1].failures, all[1].delay), (None, 2, Some(ms(400))));
+    assert!(all[1].retry_in.is_some_and(|left| left > ms(240) && left < ms(260)), "{all:?}");
+    assert_eq!(rig.rt.streams(1).len(), 1);
+    lost.close(1000);
+    assert_eq!(rig.rt.streams(9).len(), 1);
+    rig.end();
+}
+
+#[test]
 fn a_close_that_is_meant_is_not_undone() {
     let rig = Rig::new(Trigger::Edge);
     rig.serve(http::Server::new().ws("/ws", |_| Ok(Once(Some(1008)))));

@@ -373,3 +373,26 @@ fn the_counters_tell_what_was_done() {
     assert!(stats.sent > 0 && stats.late.buckets()[0] >= 1, "{stats:?}");
     assert!(stats.timers >= 1, "the connection's deadline");
 }
+
+#[test]
+fn the_list_shows_each_timer_and_when_it_is_due() {
+    let rig = rig();
+    let listed = Rc::new(Cell::new(("", Duration::MAX)));
+    let seen = Rc::clone(&listed);
+    let once = rig.rt.after(ms(70), |_| {});
+    rig.rt.every(ms(20), move |rt| {
+        let me = &rt.timers(9)[1];
+        seen.set((me.kind, me.due_in));
+    });
+
+    rig.run_for(ms(50));
+
+    let all = rig.rt.timers(9);
+    let shown: Vec<_> = all.iter().map(|t| (t.kind, t.due_in, t.period)).collect();
+    assert_eq!(shown, [("once", ms(20), None), ("every", ms(10), Some(ms(20)))]);
+    assert_eq!((all[0].id, rig.rt.timers(1).len()), (once, 1));
+    assert_eq!(listed.get(), ("running", Duration::ZERO));
+    rig.rt.cancel(once);
+    assert_eq!(rig.rt.timers(9).len(), 1);
+    rig.end();
+}

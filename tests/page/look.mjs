@@ -5,9 +5,9 @@ import { join } from 'node:path';
 const AA = 4.5;             // WCAG 2.2, 1.4.3: the contrast of text
 
 const VIEWS = [
-  { name: 'light', colorScheme: 'light', width: 1200, height: 780 },
-  { name: 'dark', colorScheme: 'dark', width: 1200, height: 780 },
-  { name: 'narrow', colorScheme: 'light', width: 360, height: 780 },
+  { name: 'light', colorScheme: 'light', width: 1200, height: 1100 },
+  { name: 'dark', colorScheme: 'dark', width: 1200, height: 1100 },
+  { name: 'narrow', colorScheme: 'light', width: 360, height: 1600 },
   { name: null, colorScheme: 'dark', width: 700, height: 780 },
   { name: null, colorScheme: 'light', width: 320, height: 640 },
 ];
@@ -19,6 +19,7 @@ export async function look(page, overflow, out = null) {
   for (const { name, colorScheme, width, height } of VIEWS) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     await page.setViewportSize({ width, height });
+    await page.evaluate(() => scrollTo(0, 0));
     const wide = await overflow(page);
     if (wide !== 0) throw new Error(`${wide} px too wide at ${width} px`);
     const { ground, faint } = await page.evaluate(contrast, AA);

@@ -6,24 +6,30 @@ use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
-use super::snapshot;
+use super::controls::{self, Controls};
+use super::probe::{self, Probe};
+use super::snapshot::{self, Own};
+use crate::http::Request;
 use crate::ws::{Config, Cx, Handler, Message, Refuse};
 use crate::{ConnId, Handle, Reason, SendError, TimerId};
 
 /// Ten frames a second.
-const PERIOD: Duration = Duration::from_millis(100);
+pub(super) const PERIOD: Duration = Duration::from_millis(100);
 /// Viewers at once; the next is told to come later.
 const VIEWERS: usize = 64;
-/// A viewer has nothing to say: what it may make us hold is small.
+/// A viewer says a word: what it may make us hold is small.
 const MESSAGE: u64 = 125;
 
 /// Who looks, and what they are shown.
 ///
-/// Invariant: the timer is armed exactly while there are viewers.
+/// Invariant: the timers are armed, and sockets are open, only while there are viewers.
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     viewers: RefCell<Vec<ConnId>>,
-    timer: Cell<Option<TimerId>>,
+    /// Of the feed, of the probe.
+    timers: Cell<Option<[TimerId; 2]>>,
+    probe: Probe,
+    controls: Rc<Controls>,
     /// The last snapshot, kept for its memory.
     text: RefCell<String>,
     /// Snapshots that were written.
@@ -32,11 +38,18 @@ pub(super) struct Feed {
 }
 
 impl Feed {
+    pub(super) fn new(controls: Rc<Controls>) -> Self {
+        Self { controls, ..Self::default() }
+    }
+
     fn enter(self: &Rc<Self>, h: &Handle, id: ConnId) {
         self.viewers.borrow_mut().push(id);
-        if self.timer.get().is_none() {
-            let feed = Rc::clone(self);
-            self.timer.set(Some(h.every(PERIOD, move |h| feed.show(h))));
+        if self.timers.get().is_none() {
+            self.probe.begin(h.now());
+            let (feed, probe) = (Rc::clone(self), Rc::clone(self));
+            let feed = h.every(PERIOD, move |h| feed.show(h));
+            let probe = h.every(probe::EVERY, move |h| probe.probe.ran(h.now()));
+            self.timers.set(Some([feed, probe]));
             h.measure_turns(true);
         }
     }
@@ -45,10 +58,11 @@ impl Feed {
         let mut viewers = self.viewers.borrow_mut();
         viewers.retain(|&viewer| viewer != id);
         if viewers.is_empty()
-            && let Some(timer) = self.timer.take()
+            && let Some(timers) = self.timers.take()
         {
-            h.cancel(timer);
+            timers.iter().for_each(|&timer| _ = h.cancel(timer));
             h.measure_turns(false);
+            self.controls.end();
             *viewers = Vec::new();
             *self.text.borrow_mut() = String::new();
         }
@@ -57,6 +71,7 @@ impl Feed {
     /// Shows the runtime to every viewer that has taken the frame before. One that has not loses
     /// this one, so that what waits for it is never more than a frame.
     fn show(&self, h: &Handle) {
+        self.probe.bar(h.now());
         // Nothing below calls a handler, so nothing comes back here.
         let (viewers, mut text) = (self.viewers.borrow(), self.text.borrow_mut());
         let mut fresh = false;
@@ -76,19 +91,26 @@ impl Feed {
     fn write(&self, h: &Handle, text: &mut String) {
         #[cfg(test)]
         self.written.set(self.written.get() + 1);
-        snapshot::write(h, text);
+        snapshot::write(h, &Own { probe: &self.probe, timers: self.timers.get() }, text);
     }
 }
 
 /// One who looks.
 #[derive(Debug)]
-pub(super) struct Viewer(Rc<Feed>);
+pub(super) struct Viewer {
+    feed: Rc<Feed>,
+    /// Its page is this machine's own.
+    local: bool,
+    /// It may act.
+    may: bool,
+}
 
 impl Viewer {
     /// Lets another one in: RFC 9110, section 15.6.4, where there are too many.
-    pub(super) fn new(feed: &Rc<Feed>) -> Result<Self, Refuse> {
+    pub(super) fn new(feed: &Rc<Feed>, request: &Request<'_>) -> Result<Self, Refuse> {
         let many = feed.viewers.borrow().len() >= VIEWERS;
-        if many { Err(Refuse(503)) } else { Ok(Self(Rc::clone(feed))) }
+        let local = controls::is_local_page(request);
+        if many { Err(Refuse(503)) } else { Ok(Self { feed: Rc::clone(feed), local, may: false }) }
     }
 
     /// What its connection may do: nearly nothing.
@@ -99,13 +121,23 @@ impl Viewer {
 
 impl Handler for Viewer {
     fn open(&mut self, cx: &mut Cx<'_>) {
-        self.0.enter(cx.runtime(), cx.id());
+        self.feed.enter(cx.runtime(), cx.id());
+        self.may = self.feed.controls.allows(cx.runtime(), cx.id(), self.local);
+        if self.may {
+            let may = snapshot::may(self.feed.controls.offered());
+            // Its output is empty; one that has gone needs no buttons.
+            let _ = cx.send(Message::Text(&may));
+        }
     }
 
-    /// The page says nothing; a later one may, to a program that does not know of it yet.
-    fn message(&mut self, _cx: &mut Cx<'_>, _message: Message<'_>) {}
+    /// A word that is not known is ignored: a later page may say it.
+    fn message(&mut self, cx: &mut Cx<'_>, message: Message<'_>) {
+        if let (true, Message::Text(word)) = (self.may, message) {
+            self.feed.controls.act(cx.runtime(), cx.id(), word);
+        }
+    }
 
     fn closed(&mut self, cx: &mut Cx<'_>, _why: Reason) {
-        self.0.leave(cx.runtime(), cx.id());
+        self.feed.leave(cx.runtime(), cx.id());
     }
 }

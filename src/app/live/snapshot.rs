@@ -1,17 +1,35 @@
 //! What the page shows, as one JSON text.
 
-use std::string::String;
+use core::time::Duration;
+use std::string::{String, ToString};
 
+use super::feed;
 use super::json::Json;
-use crate::{ConnInfo, Handle, Stats};
+use super::probe::Probe;
+use crate::ws::StreamInfo;
+use crate::{ConnInfo, Handle, Stats, TimerId, TimerInfo};
 
 /// Of the format. A page that finds another one asks to be loaded again.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Connections listed at most; `open` tells how many there are.
 const SHOWN: usize = 100;
+/// Timers and streams listed at most, of each.
+const LISTED: usize = 50;
+
+/// What the feed itself adds to the picture.
+pub(super) struct Own<'a> {
+    pub(super) probe: &'a Probe,
+    /// Of the feed, of the probe.
+    pub(super) timers: Option<[TimerId; 2]>,
+}
+
+/// Writes what one viewer is told first: what it may do, a JSON array.
+pub(super) fn may(offered: &str) -> String {
+    std::format!(r#"{{"v":{VERSION},"may":{offered}}}"#)
+}
 
 /// Writes the runtime as it is now.
-pub(super) fn write(h: &Handle, out: &mut String) {
+pub(super) fn write(h: &Handle, own: &Own<'_>, out: &mut String) {
     let (stats, conns) = (h.stats(), h.connections(SHOWN));
     Json::new(out).object(|j| {
         j.key("v").number(VERSION);
@@ -19,9 +37,51 @@ pub(super) fn write(h: &Handle, out: &mut String) {
         j.key("version").text(env!("CARGO_PKG_VERSION"));
         j.key("uptime_us").number(h.now().get());
         counters(j, &stats);
+        let mut bars = 0;
+        j.key("worst_us").array(|j| bars = own.probe.bars(|d| j.number(micros(d))));
+        j.key("bars").number(bars);
+        j.key("list").array(|j| h.timers(LISTED).iter().for_each(|t| timer(j, t, own)));
+        j.key("streams").array(|j| h.streams(LISTED).iter().for_each(|s| stream(j, s)));
         j.key("shown").number(conns.len() as u64);
         j.key("conns").array(|j| conns.iter().for_each(|conn| connection(j, conn)));
     });
+}
+
+/// The feed's own is running, as it is what shows this: its next time is a period away.
+fn timer(j: &mut Json<'_>, timer: &TimerInfo, own: &Own<'_>) {
+    let [is_feed, is_probe] = own.timers.map_or([false; 2], |own| own.map(|id| id == timer.id));
+    let (kind, due_in, period) = if is_feed {
+        ("every", feed::PERIOD, Some(feed::PERIOD))
+    } else {
+        (timer.kind, timer.due_in, timer.period)
+    };
+    j.object(|j| {
+        j.key("id").text(&timer.id.to_string());
+        j.key("kind").text(kind);
+        j.key("due_us").number(micros(due_in));
+        if let Some(period) = period {
+            j.key("period_us").number(micros(period));
+        }
+        if is_feed || is_probe {
+            j.key("of").text(if is_feed { "this page's feed" } else { "this page's probe" });
+        }
+    });
+}
+
+fn stream(j: &mut Json<'_>, stream: &StreamInfo) {
+    j.object(|j| {
+        j.key("url").text(&stream.url);
+        j.key("state").text(stream.state);
+        j.key("failures").number(stream.failures.into());
+        if let (Some(left), Some(delay)) = (stream.retry_in, stream.delay) {
+            j.key("due_us").number(micros(left));
+            j.key("delay_us").number(micros(delay));
+        }
+    });
+}
+
+fn micros(d: Duration) -> u64 {
+    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn counters(j: &mut Json<'_>, stats: &Stats) {
@@ -53,7 +113,7 @@ fn connection(j: &mut Json<'_>, conn: &ConnInfo) {
         j.key("peer").text(&conn.peer);
         j.key("rx").number(conn.received);
         j.key("tx").number(conn.sent);
-        j.key("age_us").number(u64::try_from(conn.age.as_micros()).unwrap_or(u64::MAX));
+        j.key("age_us").number(micros(conn.age));
         j.key("state").text(conn.state);
     });
 }

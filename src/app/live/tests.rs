@@ -25,6 +25,16 @@ impl Site {
         Self { world, rt }
     }
 
+    /// With a page whose button stalls the world.
+    fn stalling(for_all: bool) -> Self {
+        let world = World::new(1);
+        let rt = Runtime::with(world.driver(), world.net(), Limits::default());
+        let clock = world.clone();
+        let live = Live::new("/_lodger").controls_for_all(for_all).stall(move |d| clock.advance(d));
+        rt.listen(AT, live.mount(http::Server::new())).unwrap();
+        Self { world, rt }
+    }
+
     fn live() -> Self {
         Self::new(Live::new("/_lodger").mount(http::Server::new()))
     }
@@ -33,8 +43,10 @@ impl Site {
     fn with_feed() -> (Self, Rc<Feed>) {
         let feed = Rc::new(Feed::default());
         let inner = Rc::clone(&feed);
-        let server = http::Server::new()
-            .ws_with("/_lodger/feed", Viewer::config(), move |_| Viewer::new(&inner));
+        let server =
+            http::Server::new().ws_with("/_lodger/feed", Viewer::config(), move |request| {
+                Viewer::new(&inner, request)
+            });
         (Self::new(server), feed)
     }
 
@@ -60,6 +72,20 @@ impl Site {
         String::from_utf8(wire.read()).unwrap()
     }
 
+    /// Opens a feed as a page of this machine's own does.
+    fn view_here(&self) -> Wire {
+        let wire = self.ask(&handshake_for("localhost", "Origin: http://localhost\r\n"));
+        let answer = wire.read();
+        let end = answer.windows(4).position(|at| at == b"\r\n\r\n").unwrap();
+        let may = r#"{"v":2,"may":["stall","open","drop"]}"#;
+        assert_eq!(messages(&answer[end + 4..]), [may]);
+        wire
+    }
+
+    fn states(&self) -> Vec<&'static str> {
+        self.rt.streams(99).iter().map(|stream| stream.state).collect()
+    }
+
     /// Opens a feed; its handshake is read away.
     fn view(&self) -> Wire {
         let wire = self.ask(&handshake(""));
@@ -70,8 +96,12 @@ impl Site {
 }
 
 fn handshake(more: &str) -> String {
+    handshake_for("a", more)
+}
+
+fn handshake_for(host: &str, more: &str) -> String {
     std::format!(
-        "GET /_lodger/feed HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET /_lodger/feed HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
     )
 }
@@ -102,7 +132,7 @@ fn a_viewer_gets_ten_whole_snapshots_a_second() {
     let shown = messages(&viewer.read());
     assert_eq!(shown.len(), 10);
     for (i, text) in shown.iter().enumerate() {
-        assert!(text.starts_with(r#"{"v":1,"host":"","version":""#), "{text}");
+        assert!(text.starts_with(r#"{"v":2,"host":"","version":""#), "{text}");
         assert!(text.ends_with(r#""state":"open"}]}"#), "{text}");
         assert!(text.contains(&std::format!(r#""uptime_us":{}00000,"#, i + 1)), "{text}");
         assert!(text.contains(r#""open":1,"accepted":1,"#), "{text}");
@@ -133,6 +163,7 @@ fn a_viewer_that_does_not_read_holds_one_frame() {
     let (slow, quick) = (site.view(), site.view());
     let id = site.rt.connections(2)[0].id;
     slow.set_window(100);
+    quick.set_window(1 << 20);
 
     site.run_for(200 * MS);
     let waits = site.rt.queued(id);
@@ -176,8 +207,8 @@ fn the_timer_is_there_while_somebody_looks() {
     other.reset();
     site.run_for(MS);
 
-    // A deadline for each connection, to ping it, and one timer for both.
-    assert_eq!((idle, watched), (0, 3));
+    // A deadline for each connection, to ping it, and one feed and one probe for both.
+    assert_eq!((idle, watched), (0, 4));
     assert_eq!((site.rt.stats().timers, site.world.next_event()), (0, None));
     let turns = site.rt.stats().turns;
     site.run_for(60_000 * MS);
@@ -226,6 +257,168 @@ fn what_a_viewer_says_is_ignored_and_bounded() {
     assert!(rude.read().starts_with(b"\x88\x02\x03\xf1"));
 }
 
+/// A whole frame of a client, whose mask is zero.
+fn say(wire: &Wire, word: &str) {
+    wire.write(&[0x81, 0x80 | u8::try_from(word.len()).unwrap(), 0, 0, 0, 0]);
+    wire.write(word.as_bytes());
+}
+
+#[test]
+fn a_stall_is_a_high_bar_and_a_late_timer() {
+    let site = Site::stalling(false);
+    let viewer = site.view_here();
+    site.run_for(500 * MS);
+    let before = site.rt.stats().late.buckets()[18];
+    viewer.read();
+
+    say(&viewer, "stall");
+    site.run_for(300 * MS);
+
+    // Bucket 18: from 131 to 262 ms.
+    assert!(site.rt.stats().late.buckets()[18] > before);
+    let shown = messages(&viewer.read()).concat();
+    let high = |text: &str| text.parse().is_ok_and(|us: u64| (180_000..=200_000).contains(&us));
+    let bars = shown.split("\"worst_us\":[").skip(1).filter_map(|at| at.split(']').next());
+    assert!(bars.last().unwrap().split(',').any(high), "{shown}");
+}
+
+#[test]
+fn stalls_are_a_second_apart() {
+    let site = Site::stalling(false);
+    let viewer = site.view_here();
+    let start = site.world.now();
+
+    for _ in 0..50 {
+        say(&viewer, "stall");
+    }
+    let mut stalled = 0;
+    while site.world.next_event().is_some_and(|at| at - start < 900 * MS) {
+        let before = site.world.now();
+        site.rt.dispatch().unwrap();
+        stalled += u32::from(site.world.now() - before >= 200 * MS);
+        let next = site.world.next_event().unwrap();
+        site.world.advance_to(next);
+        say(&viewer, "stall");
+    }
+
+    assert_eq!(stalled, 1);
+}
+
+#[test]
+fn only_a_page_of_this_machine_may_act() {
+    let pages = [
+        ("localhost:80", "Origin: http://localhost\r\n", true),
+        ("127.0.0.1", "Origin: http://127.0.0.1\r\n", true),
+        ("[::1]:80", "Origin: http://[::1]\r\n", true),
+        // No page at all; a name that somebody had lead here; another machine.
+        ("localhost", "", false),
+        ("rebound.example", "Origin: http://rebound.example\r\n", false),
+        ("10.0.0.1", "Origin: http://10.0.0.1\r\n", false),
+        ("127.0.0.1.example", "Origin: http://127.0.0.1.example\r\n", false),
+    ];
+    for for_all in [false, true] {
+        for (host, origin, local) in pages {
+            let site = Site::stalling(for_all);
+            let viewer = site.ask(&handshake_for(host, origin));
+            let answer = String::from_utf8_lossy(&viewer.read()).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{host}: {answer}");
+            assert_eq!(answer.contains("may"), local || for_all, "{host} {origin}");
+
+            say(&viewer, "open");
+            site.run_for(50 * MS);
+
+            assert_eq!(site.states().len(), if local || for_all { 5 } else { 0 }, "{host}");
+        }
+    }
+}
+
+#[test]
+fn sockets_are_opened_and_one_that_is_dropped_comes_back() {
+    let site = Site::stalling(false);
+    let viewer = site.view_here();
+
+    say(&viewer, "open");
+    site.run_for(150 * MS);
+    assert_eq!(site.states(), ["open"; 5]);
+    assert_eq!(site.rt.stats().open, 11);
+
+    viewer.read();
+    say(&viewer, "drop");
+    site.run_for(150 * MS);
+    assert_eq!(site.states(), ["open", "open", "open", "open", "waiting"]);
+    let shown = messages(&viewer.read()).pop().unwrap();
+    assert!(
+        shown.contains(r#""url":"127.0.0.1:80/_lodger/socket","state":"waiting","failures":1"#)
+    );
+    site.run_for(3000 * MS);
+    assert_eq!(site.states(), ["open"; 5]);
+
+    for _ in 0..9 {
+        say(&viewer, "open");
+    }
+    site.run_for(150 * MS);
+    assert_eq!(site.states(), ["open"; 20]);
+}
+
+/// They go to where the viewer came in, by whatever way that was.
+#[test]
+fn sockets_are_opened_on_a_unix_socket_too() {
+    let site = Site::stalling(true);
+    let live = Live::new("/_lodger").controls_for_all(true);
+    site.rt.listen("unix:/run/x.sock", live.mount(http::Server::new())).unwrap();
+    let viewer = site.world.connect(&Addr::parse("unix:/run/x.sock").unwrap()).unwrap();
+    viewer.write(handshake("").as_bytes());
+    site.run_for(MS);
+
+    say(&viewer, "open");
+    site.run_for(150 * MS);
+
+    assert_eq!(site.states(), ["open"; 5]);
+    assert_eq!(site.rt.streams(1)[0].url, "unix:/run/x.sock/_lodger/socket");
+}
+
+#[test]
+fn sockets_end_with_the_last_look_and_nothing_is_left() {
+    let site = Site::stalling(false);
+    let (viewer, other) = (site.view_here(), site.view());
+    say(&viewer, "open");
+    site.run_for(150 * MS);
+    say(&viewer, "drop");
+    site.run_for(150 * MS);
+
+    viewer.reset();
+    site.run_for(150 * MS);
+    assert_eq!(site.states().len(), 5);
+    other.reset();
+    site.run_for(5000 * MS);
+
+    assert!(site.states().is_empty());
+    let stats = site.rt.stats();
+    assert_eq!((stats.open, stats.timers, site.world.next_event()), (0, 0, None));
+    let ask = handshake("").replace("/feed", "/socket");
+    assert!(site.ask(&ask).read().starts_with(b"HTTP/1.1 404 "));
+}
+
+#[test]
+fn the_feed_lists_timers_with_its_own_marked() {
+    let site = Site::live();
+    site.rt.after(1000 * MS, |_| {});
+    let viewer = site.view();
+
+    site.run_for(100 * MS);
+
+    let shown = messages(&viewer.read()).pop().unwrap();
+    let list = shown.split("\"list\":").nth(1).unwrap().split(']').next().unwrap();
+    assert!(list.contains(r#""kind":"once","due_us":900000}"#), "{list}");
+    assert!(
+        list.contains(
+            r#""kind":"every","due_us":100000,"period_us":100000,"of":"this page's feed"}"#
+        ),
+        "{list}"
+    );
+    assert!(list.contains(r#""period_us":20000,"of":"this page's probe"}"#), "{list}");
+}
+
 #[test]
 fn the_list_ends_at_a_hundred_connections() {
     let site = Site::live();
@@ -238,7 +431,7 @@ fn the_list_ends_at_a_hundred_connections() {
     let shown = messages(&viewer.read());
     assert!(shown[0].contains(r#""open":121,"accepted":121,"#));
     assert!(shown[0].contains(r#""shown":100,"#));
-    assert_eq!(shown[0].matches(r#""id":""#).count(), 100);
+    assert_eq!(shown[0].matches(r#""peer":""#).count(), 100);
 }
 
 #[test]
