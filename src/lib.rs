@@ -122,6 +122,8 @@ pub mod http {
 pub mod ws {
     #[cfg(feature = "server")]
     pub use crate::app::ws::Refuse;
+    #[cfg(feature = "deflate")]
+    pub use crate::proto::ws::Deflate;
     pub use crate::proto::ws::{Config, Kind, Message, OriginRule};
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 }

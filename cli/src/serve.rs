@@ -29,7 +29,7 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
 }
 
 fn routes(options: &args::Serve) -> http::Server {
-    let (max_body, echo) = (options.max_body, ws::Config::from(&options.limits().ws));
+    let (max_body, echo) = (options.max_body, echo_config(options));
     let server = http::Server::new()
         .get("/plaintext", |_, response| response.text("Hello, World!"))
         .post("/echo", move |_, response| {
@@ -39,6 +39,11 @@ fn routes(options: &args::Serve) -> http::Server {
         })
         .ws_with("/echo", echo, |_| Ok(Echo));
     Live::new("/_lodger").also("/").mount(server)
+}
+
+fn echo_config(options: &args::Serve) -> ws::Config {
+    let config = ws::Config::from(&options.limits().ws);
+    if options.deflate { config.deflate(ws::Deflate::new()) } else { config }
 }
 
 /// Sends every message back.

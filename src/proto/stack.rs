@@ -77,7 +77,7 @@ impl Stack {
             Self::Raw(raw) => Ok(raw.poll(rx)),
             Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
             #[cfg(feature = "ws")]
-            Self::Ws(ws) => Ok(ws.poll(cx, rx, tx)?.map(Event::Ws)),
+            Self::Ws(ws) => Ok(ws.poll(cx, rx, scratch, tx)?.map(Event::Ws)),
         }
     }
 
@@ -110,7 +110,7 @@ impl Stack {
             Self::Raw(raw) => raw.opened,
             Self::H1(http) => !http.reads_body(),
             #[cfg(feature = "ws")]
-            Self::Ws(_) => true,
+            Self::Ws(ws) => ws.is_quiet(),
         }
     }
 

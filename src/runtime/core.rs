@@ -16,6 +16,8 @@ use super::timers::{Timer, What};
 use crate::Limits;
 use crate::io::{Out, Pool, Scratch};
 use crate::proto::stack::Stack;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::handshake::Accept;
 use crate::sul::{self, Sched};
 
 /// Bytes that the pool keeps for all connections together.
@@ -321,7 +323,7 @@ impl Core {
             timers: Pages::new(),
             parked: Vec::new(),
             held: Vec::new(),
-            pool: Pool::new(POOL),
+            pool: pool(&limits),
             extras: Vec::new(),
             frames: Vec::new(),
             events: Vec::new(),
@@ -342,6 +344,13 @@ impl Core {
             date: super::date::DateCache::new(),
             host: String::new(),
         }
+    }
+
+    /// Leaves takeover out of an agreement that there is no memory for.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn within_engines<'a>(&mut self, accept: &Accept<'a>) -> Accept<'a> {
+        let fits = !accept.extensions().keeps_any() || self.pool.engines().has_room_for_pair();
+        if fits { *accept } else { accept.without_takeover() }
     }
 
     /// Gives the slot of a connection that still takes part: `None` is Gone.
@@ -550,6 +559,13 @@ impl Core {
             arm(slot, sched, limits, *now);
         }
     }
+}
+
+fn pool(#[cfg_attr(not(feature = "deflate"), expect(unused))] limits: &Limits) -> Pool {
+    let pool = Pool::new(POOL);
+    #[cfg(feature = "deflate")]
+    let pool = pool.engines_within(limits.io.engines);
+    pool
 }
 
 /// See [`Core::arm_deadline`].

@@ -118,7 +118,7 @@ pub(crate) enum Outcome {
     Sent,
     Stream(Box<dyn Handler>),
     #[cfg(feature = "ws")]
-    Ws(Box<dyn websocket::Handler>, Rc<crate::proto::ws::Config>),
+    Ws(Box<dyn websocket::Handler>, Rc<crate::proto::ws::Config>, crate::proto::ws::Extensions),
 }
 
 impl core::fmt::Debug for Outcome {
@@ -280,13 +280,15 @@ impl<'t> Response<'t> {
         handler: Box<dyn websocket::Handler>,
     ) -> Answer {
         let mut fields = self.h.core().pool.take();
+        #[cfg(feature = "deflate")]
+        let accept = &{ self.h.core().within_engines(accept) };
         accept.put_fields(&mut fields);
         let switched = self.h.exchange(self.id, |http, tx, _| http.switch(tx, &fields));
         self.h.core().pool.put(fields);
         match switched {
             Ok(()) => {
                 self.answered = true;
-                Answer(Outcome::Ws(handler, Rc::clone(config)))
+                Answer(Outcome::Ws(handler, Rc::clone(config), accept.extensions()))
             }
             Err(_) => self.error(400),
         }
@@ -580,7 +582,7 @@ impl Handle {
             Outcome::Stream(handler) => handler,
             // An upgrade needs the request's head, which only its route has.
             #[cfg(feature = "ws")]
-            Outcome::Ws(handler, _) => {
+            Outcome::Ws(handler, ..) => {
                 drop(handler);
                 self.abort(id.conn);
                 return;
