@@ -44,7 +44,7 @@ pub(super) struct Rig {
     tail: Vec<u8>,
     /// The parts so far of a message that has not ended.
     partial: Vec<u8>,
-    pool: Pool,
+    pub(super) pool: Pool,
     scratch: Scratch,
     seed: u32,
 }

@@ -12,7 +12,7 @@ use crate::{Blame, Wire};
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A client's frame.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     let len = (payload.len() as u64).to_be_bytes();
     match payload.len() {

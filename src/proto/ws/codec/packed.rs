@@ -6,6 +6,7 @@
 //! Invariant: output is checked against its limits before more of it is made.
 //! Invariant: an engine is held for no longer than its message, unless takeover was agreed on.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Flags, Ws};
@@ -17,6 +18,9 @@ use crate::proto::ws::{Deflate, Event, Kind, Role, close, mask};
 
 /// From how much expanded payload on its ratio is looked at, in bytes.
 const RATIO_FROM: u64 = 64 << 10;
+/// After how much it is looked at again, which is also the most of one part.
+const STEP: u64 = 16 << 10;
+const NOT_DEFLATE: &str = "RFC 7692, 7.2.2: payload is DEFLATE";
 
 /// A part of a message, expanded into the scratch.
 pub(super) struct Part {
@@ -25,9 +29,6 @@ pub(super) struct Part {
     last: bool,
     len: usize,
 }
-
-/// Why a message cannot be expanded: the code of the Close frame, and the rule.
-type Refused = (u16, &'static str);
 
 impl Ws {
     /// Whether the message being received has compressed payload at hand.
@@ -54,10 +55,32 @@ impl Ws {
             let rule = "RFC 6455, 7.4.1: too many compressed messages are under way";
             return Err(self.fail(cx, tx, close::TRY_AGAIN, rule));
         };
-        let (len, last) = match self.expand(&mut inflater, rx, scratch.bytes()) {
+        let expanded = self.expand(&mut inflater, rx, scratch.bytes());
+        let (len, last) = match expanded {
             Ok(made) => made,
-            Err((code, rule)) => return Err(self.fail(cx, tx, code, rule)),
+            Err(Broken) => return Err(self.fail(cx, tx, close::INVALID_DATA, NOT_DEFLATE)),
         };
+        let first = self.flags.has(Flags::FIRST);
+        let over = self.over(&inflater);
+        let part = Part { kind, first, last, len: len - over };
+        let text = scratch.bytes().get(..part.len).unwrap_or_default();
+        let unchecked = kind == Kind::Text && (over > 0 || !part.is_whole());
+        if unchecked && !self.text_goes_on(text, last && over == 0) {
+            return Err(self.not_utf8(cx, tx));
+        }
+        if let Err(rule) = self.check_size(&inflater, over, last) {
+            return Err(self.fail(cx, tx, close::TOO_BIG, rule));
+        }
+        self.put_away(inflater, last, tx);
+        if len == 0 && !last {
+            return Ok(None);
+        }
+        self.flags.set(Flags::FIRST, false);
+        Ok(Some(part))
+    }
+
+    /// Keeps the inflater for what follows, or gives it back.
+    fn put_away(&mut self, mut inflater: Box<Inflater>, last: bool, tx: &mut Tx<'_>) {
         if last {
             self.end_packed();
             inflater.begin_message();
@@ -67,17 +90,6 @@ impl Ws {
         } else {
             tx.pool().engines().keep_inflater(inflater);
         }
-        let first = self.flags.has(Flags::FIRST);
-        let part = Part { kind, first, last, len };
-        let text = scratch.bytes().get(..len).unwrap_or_default();
-        if kind == Kind::Text && !part.is_whole() && !self.text_goes_on(text, last) {
-            return Err(self.not_utf8(cx, tx));
-        }
-        if len == 0 && !last {
-            return Ok(None);
-        }
-        self.flags.set(Flags::FIRST, false);
-        Ok(Some(part))
     }
 
     /// Makes the event of a part.
@@ -96,23 +108,25 @@ impl Ws {
         Ok(Some(Event::Data { kind, first, last, data }))
     }
 
-    /// Gives how much was made, and whether that ends the message.
+    /// Gives how much was made, and whether that ends the message. Room ends where output is looked
+    /// at, so that what is found there does not depend on how the input was cut.
     fn expand(
         &mut self,
         inflater: &mut Inflater,
         rx: &mut Rx<'_>,
         room: &mut [u8],
-    ) -> Result<(usize, bool), Refused> {
-        let broken = |_: Broken| (close::INVALID_DATA, "RFC 7692, 7.2.2: payload is DEFLATE");
-        let mut made = self.inflate_payload(inflater, rx, room).map_err(broken)?;
-        self.check_expanded(inflater)?;
+    ) -> Result<(usize, bool), Broken> {
+        let most = self.config.max_message().saturating_add(1) - inflater.made();
+        let space = (STEP - inflater.made() % STEP).min(most);
+        let space = usize::try_from(space).unwrap_or(room.len());
+        let room = room.get_mut(..space).unwrap_or_default();
+        let mut made = self.inflate_payload(inflater, rx, room)?;
         let mut last = self.left == 0 && self.flags.has(Flags::FIN) && made < room.len();
         if last {
             let rest = room.get_mut(made..).unwrap_or_default();
-            let (more, done) = inflater.finish(rest).map_err(broken)?;
+            let (more, done) = inflater.finish(rest)?;
             made += more;
             last = done;
-            self.check_expanded(inflater)?;
         }
         self.flags.set(Flags::PENDING, made == room.len() && !last);
         Ok((made, last))
@@ -140,14 +154,20 @@ impl Ws {
         Ok(made)
     }
 
-    fn check_expanded(&self, inflater: &Inflater) -> Result<(), Refused> {
-        let made = inflater.made();
-        if made > self.config.max_message() {
-            return Err((close::TOO_BIG, "RFC 6455, 7.4.1: larger than is taken here"));
+    /// How many bytes the message has too many.
+    fn over(&self, inflater: &Inflater) -> usize {
+        let over = inflater.made().saturating_sub(self.config.max_message());
+        usize::try_from(over).unwrap_or(usize::MAX)
+    }
+
+    fn check_size(&self, inflater: &Inflater, over: usize, last: bool) -> Result<(), &'static str> {
+        if over > 0 {
+            return Err("RFC 6455, 7.4.1: larger than is taken here");
         }
-        let most = inflater.taken().saturating_mul(self.rules().max_ratio());
-        if made > RATIO_FROM && made > most {
-            return Err((close::TOO_BIG, "RFC 7692, 8: expands to more than its length allows"));
+        let (taken, made) = (inflater.taken(), inflater.made());
+        let looks = made > RATIO_FROM && (last || made % STEP == 0);
+        if looks && made > taken.saturating_mul(self.rules().max_ratio()) {
+            return Err("RFC 7692, 8: expands to more than its length allows");
         }
         Ok(())
     }
@@ -252,3 +272,6 @@ fn end_message(packed: &mut Vec<u8>) {
         packed.push(0);
     }
 }
+
+#[cfg(test)]
+mod tests;
