@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 
 use lodger_backend::Micros;
 
-use super::{Config, Event, Extensions, Kind, Role, Ws, close};
+#[cfg(feature = "deflate")]
+use super::Extensions;
+use super::{Config, Event, Kind, Role, Ws, close};
 use crate::io::{Out, Pool, Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::{Error, Limits, Wire};
@@ -69,6 +71,7 @@ impl Rig {
     }
 
     /// As [`new`](Self::new), with what a handshake agreed on.
+    #[cfg(feature = "deflate")]
     pub(super) fn extended(role: Role, config: Config, agreed: Extensions) -> Self {
         let mut rig = Self::new(role, config);
         rig.ws = rig.ws.with_extensions(agreed);

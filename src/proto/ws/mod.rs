@@ -47,6 +47,8 @@ mod utf8;
 
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+#[cfg(all(any(test, fuzzing), feature = "deflate"))]
+mod fuzz_deflate;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +59,8 @@ pub use deflate::Deflate;
 pub use extensions::Extensions;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_ws;
+#[cfg(all(any(test, fuzzing), feature = "deflate"))]
+pub use fuzz_deflate::fuzz_deflate;
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

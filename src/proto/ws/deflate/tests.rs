@@ -1,3 +1,6 @@
+use proptest::prelude::{any, prop, proptest};
+
+use super::super::fuzz_deflate::fuzz_deflate;
 use super::{Deflate, check_answer, choose, put_offer};
 
 fn answer(offers: &[&str], config: &Deflate) -> Option<String> {
@@ -123,5 +126,30 @@ fn what_is_answered_is_what_a_client_takes() {
         assert_eq!(taken.keeps_in(), agreed.extensions.keeps_out());
         assert_eq!(taken.keeps_out(), agreed.extensions.keeps_in());
         assert_eq!(taken.keeps_in(), ours && theirs);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_borne(data in prop::collection::vec(any::<u8>(), 0..300)) {
+        fuzz_deflate(&data);
+    }
+
+    /// A compressed frame that says how long it is, from a server.
+    #[test]
+    fn any_payload_is_borne(keeps in 0..2_u8, payload in prop::collection::vec(any::<u8>(), 0..126)) {
+        let head = [1, keeps, 7, 0xc2, payload.len() as u8];
+        fuzz_deflate(&[&head[..], &payload].concat());
+    }
+}
+
+/// The committed corpus of the fuzz target.
+#[test]
+fn the_corpus_is_borne() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/deflate");
+    let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
+    assert!(seeds.len() >= 10, "{} seeds", seeds.len());
+    for seed in seeds {
+        fuzz_deflate(&std::fs::read(seed.unwrap().path()).unwrap());
     }
 }
