@@ -73,7 +73,8 @@
 //!
 //! # Features
 //!
-//! `default = ["std", "mio", "h1", "ws", "server", "live"]`. With `default-features = false` and
+//! `default = ["std", "mio", "h1", "ws", "server", "live"]`; `deflate` adds permessage-deflate,
+//! for routes whose `ws::Config` asks for it. With `default-features = false` and
 //! protocols chosen the crate is `no_std` + alloc: the sans-IO [`proto`]cols, their buffers
 //! ([`io`]) and the scheduler ([`sul`]) alone.
 

@@ -14,7 +14,7 @@ use core::fmt;
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
-/// What an inflater holds, in bytes; measured.
+/// What an inflater holds, in bytes; counted, as the next.
 const INFLATER: usize = 48 << 10;
 /// What a deflater holds besides its window, in bytes: hash heads, symbols, pending output.
 const DEFLATER: usize = 246 << 10;

@@ -5,5 +5,7 @@
 
 mod kit;
 
+#[cfg(feature = "deflate")]
+mod deflate;
 mod reentry;
 mod timers;

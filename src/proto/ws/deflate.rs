@@ -51,8 +51,8 @@ impl Deflate {
 
     /// Allows messages to refer to those before (context takeover), in both directions. Short
     /// messages that resemble each other become much shorter, but each connection then keeps up to
-    /// 310 KiB to send and 48 KiB to receive. When the memory for that is used up, connections are
-    /// agreed on without.
+    /// 374 KiB to send and 48 KiB to receive. When the memory for that (`limits.io.engines`) is used
+    /// up, connections are agreed on without.
     #[must_use]
     pub fn takeover(mut self, on: bool) -> Self {
         self.takeover = on;
