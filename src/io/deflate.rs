@@ -35,6 +35,7 @@ pub(crate) struct Broken;
 
 /// The engines of a loop, bounded in bytes.
 #[derive(Debug)]
+#[expect(clippy::vec_box, reason = "connections hold them boxed: a kept one moves as a pointer")]
 pub(crate) struct Engines {
     inflaters: Vec<Box<Inflater>>,
     deflaters: Vec<Box<Deflater>>,
@@ -92,8 +93,8 @@ impl Engines {
     /// be. `window` is 9 to 15, `level` 1 to 9; both are made to fit.
     pub(crate) fn deflater(&mut self, window: u8, level: u8, must: bool) -> Option<Box<Deflater>> {
         let (window, level) = (window.clamp(9, WINDOW_MAX), level.clamp(1, 9));
-        let fits = |d: &Box<Deflater>| d.window == window && d.level == level;
-        if let Some(at) = self.deflaters.iter().position(fits) {
+        let mut kept = self.deflaters.iter();
+        if let Some(at) = kept.position(|d| d.window == window && d.level == level) {
             let mut kept = self.deflaters.swap_remove(at);
             kept.zlib.reset();
             return Some(kept);

@@ -91,6 +91,12 @@ impl Pool {
         self
     }
 
+    /// Gives the bytes that all of it holds, in use or not.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn engines_held(&self) -> usize {
+        self.engines.held()
+    }
+
     /// Gives what compresses and expands.
     #[cfg(feature = "deflate")]
     pub(crate) fn engines(&mut self) -> &mut Engines {

@@ -561,7 +561,8 @@ impl Core {
     }
 }
 
-fn pool(#[cfg_attr(not(feature = "deflate"), expect(unused))] limits: &Limits) -> Pool {
+#[cfg_attr(not(feature = "deflate"), expect(unused_variables, reason = "only engines need it"))]
+fn pool(limits: &Limits) -> Pool {
     let pool = Pool::new(POOL);
     #[cfg(feature = "deflate")]
     let pool = pool.engines_within(limits.io.engines);

@@ -11,7 +11,7 @@ use lodger::sim::Wire;
 use lodger::{Limits, Micros, http, ws};
 use lodger_backend::Trigger;
 
-use crate::kit::{Echo, Log, Rig, TRIGGERS, close_code, ms, pump, run_for, secs};
+use crate::kit::{Echo, Log, Rig, TRIGGERS, close_code, ms, run_for, secs};
 
 /// The client's end of a connection, over the public protocol.
 struct Client {
@@ -248,6 +248,7 @@ fn without_memory_to_keep_what_was_said_nothing_is_kept() {
     first.send(&lines(1000));
     rig.pump();
     assert_eq!(first.texts(), [lines(1000)]);
+    assert!((400 << 10..500 << 10).contains(&rig.rt.stats().engines));
 
     let (mut second, answer) = Client::connect(&rig, "/", config.clone());
     assert!(answer.contains("server_no_context_takeover; client_no_context_takeover"), "{answer}");
@@ -257,6 +258,7 @@ fn without_memory_to_keep_what_was_said_nothing_is_kept() {
 
     drop((first, second));
     rig.run_for(secs(1));
+    assert_eq!(rig.rt.stats().engines, 48 << 10, "one inflater is kept for others");
     let (_third, answer) = Client::connect(&rig, "/", config);
     assert!(answer.contains("permessage-deflate\r\n"), "it is given back: {answer}");
 }

@@ -27,7 +27,7 @@ fn noise(len: usize) -> Vec<u8> {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        seed as u8
+        seed.to_le_bytes()[0]
     };
     (0..len).map(|_| step()).collect()
 }

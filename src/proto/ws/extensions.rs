@@ -11,10 +11,7 @@
 pub struct Extensions(u8);
 
 impl Extensions {
-    const WINDOW: u8 = 0x0f;
     const DEFLATE: u8 = 0x10;
-    const KEEPS_IN: u8 = 0x20;
-    const KEEPS_OUT: u8 = 0x40;
 
     /// Tells whether permessage-deflate was agreed on.
     pub const fn has_deflate(self) -> bool {
@@ -24,6 +21,10 @@ impl Extensions {
 
 #[cfg(feature = "deflate")]
 impl Extensions {
+    const WINDOW: u8 = 0x0f;
+    const KEEPS_IN: u8 = 0x20;
+    const KEEPS_OUT: u8 = 0x40;
+
     /// What a deflate that sends with a window of `window` bits is; 0 sends nothing compressed.
     pub(super) const fn deflate(window: u8) -> Self {
         Self(Self::DEFLATE | window & Self::WINDOW)

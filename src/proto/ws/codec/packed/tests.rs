@@ -13,7 +13,7 @@ fn lines(len: usize) -> String {
 
 fn noise(len: usize) -> Vec<u8> {
     let mut seed = 9;
-    (0..len).map(|_| next(&mut seed) as u8).collect()
+    (0..len).map(|_| next(&mut seed).to_le_bytes()[1]).collect()
 }
 
 fn pack(message: &[u8]) -> Vec<u8> {
