@@ -268,13 +268,14 @@ impl fmt::Debug for Deflater {
 
 impl Deflater {
     /// Appends what `input` becomes, [`FLUSHED`] at its end included. `false` if that would be more
-    /// than `most` bytes: `out` then has the begin of it.
+    /// than `most` bytes: `out` then has bytes of no use behind what it had.
     pub(crate) fn deflate(&mut self, input: &[u8], out: &mut Vec<u8>, most: usize) -> bool {
         let begin = out.len();
         let mut taken = 0;
         loop {
             let at = out.len();
             if at - begin > most {
+                self.drain(out);
                 return false;
             }
             let room = STEP.min(input.len().saturating_sub(taken) + 64);
@@ -292,6 +293,21 @@ impl Deflater {
             }
             if made < room {
                 return out.len() - begin <= most;
+            }
+        }
+    }
+
+    /// Has the engine give what it still holds. zlib-rs 0.6.8 keeps the place of output that was not
+    /// taken over a reset, and panics when that has used its buffer up.
+    fn drain(&mut self, out: &mut Vec<u8>) {
+        let at = out.len();
+        out.resize(at + STEP, 0);
+        let space = out.get_mut(at..).unwrap_or_default();
+        loop {
+            let before = self.zlib.total_out();
+            let done = self.zlib.compress(&[], space, DeflateFlush::SyncFlush);
+            if done.is_err() || self.zlib.total_out() - before < space.len() as u64 {
+                break;
             }
         }
     }
