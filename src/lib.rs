@@ -74,7 +74,7 @@
 //! # Features
 //!
 //! `default = ["std", "mio", "h1", "ws", "client", "server", "live"]`; `json` reads and writes JSON
-//! bodies by serde. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! bodies by serde, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -136,6 +136,8 @@ pub mod ws {
     pub use crate::app::ws::Refuse;
     #[cfg(feature = "client")]
     pub use crate::app::ws_client::{Client, Connection};
+    #[cfg(feature = "deflate")]
+    pub use crate::proto::ws::Deflate;
     pub use crate::proto::ws::{Config, Kind, Message, OriginRule};
     #[cfg(feature = "client")]
     pub use crate::runtime::StreamInfo;

@@ -69,6 +69,11 @@ pub struct IoLimits {
     pub send: usize,
     /// Unconsumed input kept for all connections together, in bytes. Default 64 MiB.
     pub stash: usize,
+    /// What all that compresses and expands messages may hold together, in bytes. Beyond it
+    /// messages are sent as they are, and a compressed one that needs more ends its connection
+    /// with 1013. Default 64 MiB.
+    #[cfg(feature = "deflate")]
+    pub engines: usize,
     /// Output that makes no progress for this long ends the connection. Default 30 s.
     pub write_stall: Duration,
     /// How long a closing connection waits for the peer's last bytes. Default 2 s.
@@ -88,6 +93,8 @@ impl Default for IoLimits {
             queue_low: 16 << 10,
             send: 64 << 20,
             stash: 64 << 20,
+            #[cfg(feature = "deflate")]
+            engines: 64 << 20,
             write_stall: Duration::from_secs(30),
             linger: Duration::from_secs(2),
             linger_bytes: 64 << 10,

@@ -82,6 +82,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = |s: &str| size(s, 1 << 30))]
     pub(crate) max_message: u64,
 
+    /// Compress WebSocket messages with those who offer it (permessage-deflate)
+    #[arg(long)]
+    pub(crate) deflate: bool,
+
     /// Connections open at once; at the limit accepting pauses
     #[arg(long, value_name = "N", default_value = "65536", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,

@@ -43,7 +43,7 @@ fn routes(options: &args::Serve) -> http::Server {
         };
         return live.mount(http::Server::new().files("/", files));
     }
-    let (max_body, echo) = (options.max_body, ws::Config::from(&options.limits().ws));
+    let (max_body, echo) = (options.max_body, echo_config(options));
     let server = http::Server::new()
         .get("/plaintext", |_, response| response.text("Hello, World!"))
         .post("/echo", move |_, response| {
@@ -53,6 +53,11 @@ fn routes(options: &args::Serve) -> http::Server {
         })
         .ws_with("/echo", echo, |_| Ok(Echo));
     live.also("/").mount(server)
+}
+
+fn echo_config(options: &args::Serve) -> ws::Config {
+    let config = ws::Config::from(&options.limits().ws);
+    if options.deflate { config.deflate(ws::Deflate::new()) } else { config }
 }
 
 /// Sends every message back.

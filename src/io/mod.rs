@@ -4,6 +4,8 @@
 //! lent for this turn) and [`Tx`] (output being built). What it reports borrows from `Rx` or from
 //! the [`Scratch`] alone, so that a handler can answer while it holds the payload.
 
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
 mod out;
 mod rx;
 mod scratch;

@@ -2,10 +2,16 @@
 
 use alloc::vec::Vec;
 
+#[cfg(feature = "deflate")]
+use super::deflate::Engines;
+
 /// What a pooled buffer starts with, in bytes.
 const BLOCK: usize = 4 << 10;
 /// A buffer that has grown beyond this is freed, not pooled.
 const KEEP: usize = 64 << 10;
+/// What engines may hold unless it is said otherwise, in bytes.
+#[cfg(feature = "deflate")]
+const ENGINES: usize = 64 << 20;
 
 /// A connection's queued output. Empty, it holds no memory.
 #[derive(Debug, Default)]
@@ -61,12 +67,40 @@ pub struct Pool {
     free: Vec<Vec<u8>>,
     held: usize,
     max: usize,
+    #[cfg(feature = "deflate")]
+    engines: Engines,
 }
 
 impl Pool {
     /// Makes a pool that keeps at most `max` bytes.
-    pub const fn new(max: usize) -> Self {
-        Self { free: Vec::new(), held: 0, max }
+    pub fn new(max: usize) -> Self {
+        Self {
+            free: Vec::new(),
+            held: 0,
+            max,
+            #[cfg(feature = "deflate")]
+            engines: Engines::new(ENGINES),
+        }
+    }
+
+    /// Sets how many bytes all that compresses and expands may hold together. Default 64 MiB.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn engines_within(mut self, max: usize) -> Self {
+        self.engines = Engines::new(max);
+        self
+    }
+
+    /// Gives the bytes that all of it holds, in use or not.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn engines_held(&self) -> usize {
+        self.engines.held()
+    }
+
+    /// Gives what compresses and expands.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn engines(&mut self) -> &mut Engines {
+        &mut self.engines
     }
 
     /// Gives an empty buffer with room for at least 4 KiB.
@@ -120,6 +154,12 @@ impl<'p> Tx<'p> {
         let buf = self.buf(head.len() + payload.len());
         buf.extend_from_slice(head);
         buf.extend_from_slice(payload);
+    }
+
+    /// Gives the pool that feeds the queue.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn pool(&mut self) -> &mut Pool {
+        self.pool
     }
 
     /// Gives the buffer, with room for `more` bytes, to be appended to (and only that).

@@ -37,12 +37,32 @@ pub struct FieldSpan {
 #[derive(Debug, Default)]
 pub struct Scratch {
     fields: Vec<FieldSpan>,
+    /// Payload that was expanded.
+    #[cfg(feature = "deflate")]
+    bytes: Vec<u8>,
 }
+
+/// How much payload is expanded at a time.
+#[cfg(feature = "deflate")]
+const STEP: usize = 16 << 10;
 
 impl Scratch {
     /// Makes an empty one; it grows to the largest head seen, within the limits.
     pub const fn new() -> Self {
-        Self { fields: Vec::new() }
+        Self {
+            fields: Vec::new(),
+            #[cfg(feature = "deflate")]
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Gives room for 16 KiB of payload; what was put there before is still there.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes.resize(STEP, 0);
+        }
+        &mut self.bytes
     }
 
     /// Gives the emptied list of fields.

@@ -59,9 +59,9 @@ pub(crate) enum Event<'s> {
     Response(h1::ResponseEvent<'s>),
     #[cfg(feature = "ws")]
     Ws(ws::Event<'s>),
-    /// The server has agreed; the connection is a WebSocket now.
+    /// The server has agreed, with these extensions; the connection is a WebSocket now.
     #[cfg(feature = "ws")]
-    Dialled,
+    Dialled(ws::Extensions),
     /// The server answered with this status instead.
     #[cfg(feature = "ws")]
     Refused(u16),
@@ -110,14 +110,14 @@ impl Stack {
             #[cfg(feature = "ws")]
             Self::WsDial(dial) => {
                 let Some(event) = dial.poll(cx, rx, scratch)? else { return Ok(None) };
-                if matches!(event, Event::Dialled) {
-                    *self =
-                        Self::Ws(ws::Ws::new(ws::Role::Client, Rc::clone(&dial.config), cx.now));
+                if let Event::Dialled(extensions) = event {
+                    let ws = ws::Ws::new(ws::Role::Client, Rc::clone(&dial.config), cx.now);
+                    *self = Self::Ws(ws.with_extensions(extensions));
                 }
                 Ok(Some(event))
             }
             #[cfg(feature = "ws")]
-            Self::Ws(ws) => Ok(ws.poll(cx, rx, tx)?.map(Event::Ws)),
+            Self::Ws(ws) => Ok(ws.poll(cx, rx, scratch, tx)?.map(Event::Ws)),
         }
     }
 
@@ -167,7 +167,7 @@ impl Stack {
             // A response without a body ends by an event of its own.
             Self::Client(client) => client.is_idle() || client.is_over(),
             #[cfg(feature = "ws")]
-            Self::Ws(_) => true,
+            Self::Ws(ws) => ws.is_quiet(),
             #[cfg(feature = "ws")]
             Self::WsDial(_) => false,
         }
@@ -281,9 +281,9 @@ impl WsDial {
             match self.http.poll(cx, rx, scratch)? {
                 None => return Ok(None),
                 Some(h1::ResponseEvent::Head(head)) if head.status == 101 => {
-                    let offered = self.config.subprotocols();
-                    ws::handshake::check_answer(head.fields.iter(), &self.key, offered)?;
-                    return Ok(Some(Event::Dialled));
+                    let fields = head.fields.iter();
+                    let agreed = ws::handshake::check_answer(fields, &self.key, &self.config)?;
+                    return Ok(Some(Event::Dialled(agreed.extensions())));
                 }
                 Some(h1::ResponseEvent::Head(head)) if head.status >= 200 => {
                     return Ok(Some(Event::Refused(head.status)));

@@ -16,6 +16,8 @@ use super::timers::{Timer, What};
 use crate::Limits;
 use crate::io::{Out, Pool, Scratch};
 use crate::proto::stack::Stack;
+#[cfg(feature = "deflate")]
+use crate::proto::ws::handshake::Accept;
 use crate::sul::{self, Sched};
 
 /// Bytes that the pool keeps for all connections together.
@@ -375,7 +377,7 @@ impl Core {
             parked: Vec::new(),
             orphans: Vec::new(),
             held: Vec::new(),
-            pool: Pool::new(POOL),
+            pool: pool(&limits),
             extras: Vec::new(),
             frames: Vec::new(),
             events: Vec::new(),
@@ -397,6 +399,13 @@ impl Core {
             date: super::date::DateCache::new(),
             host: String::new(),
         }
+    }
+
+    /// Leaves takeover out of an agreement that there is no memory for.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn within_engines<'a>(&mut self, accept: &Accept<'a>) -> Accept<'a> {
+        let fits = !accept.extensions().keeps_any() || self.pool.engines().has_room_for_pair();
+        if fits { *accept } else { accept.without_takeover() }
     }
 
     /// Gives the slot of a connection that still takes part: `None` is Gone.
@@ -615,6 +624,14 @@ pub(crate) fn drop_empty_extra(slot: &mut Slot, extras: &mut Vec<Box<Extra>>) {
             extras.push(extra);
         }
     }
+}
+
+#[cfg_attr(not(feature = "deflate"), expect(unused_variables, reason = "only engines need it"))]
+fn pool(limits: &Limits) -> Pool {
+    let pool = Pool::new(POOL);
+    #[cfg(feature = "deflate")]
+    let pool = pool.engines_within(limits.io.engines);
+    pool
 }
 
 /// See [`Core::arm_deadline`].

@@ -391,7 +391,13 @@ impl Handle {
     /// Gives the counters.
     pub fn stats(&self) -> Stats {
         let core = self.core();
-        Stats { open: core.connections as u64, timers: core.sched.armed() as u64, ..core.stats }
+        Stats {
+            open: core.connections as u64,
+            timers: core.sched.armed() as u64,
+            #[cfg(feature = "deflate")]
+            engines: core.pool.engines_held() as u64,
+            ..core.stats
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn pump(
             }
             (Event::Response(event), App::Client(asker)) => client::event(h, id, event, asker),
             #[cfg(feature = "ws")]
-            (Event::Dialled, App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
+            (Event::Dialled(_), App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
             #[cfg(feature = "ws")]
             (Event::Refused(status), App::Ws { .. }) => {
                 h.core().abort(id.index, Reason::Refused { status });
@@ -201,7 +201,9 @@ mod http {
             Outcome::Sent => {}
             Outcome::Stream(handler) => begin_stream(h, id, handler, app),
             #[cfg(feature = "ws")]
-            Outcome::Ws(handler, config) => super::ws::begin(h, id, handler, config, app),
+            Outcome::Ws(handler, config, agreed) => {
+                super::ws::begin(h, id, handler, (config, agreed), app);
+            }
         }
     }
 
@@ -311,7 +313,7 @@ mod ws {
     use std::vec::Vec;
 
     use super::{App, ConnId, Core, Handle, Reason, Stack};
-    use crate::proto::ws::{Config, Event, Kind, Message, Role, Ws};
+    use crate::proto::ws::{Config, Event, Extensions, Kind, Message, Role, Ws};
     use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 
     /// Goes over to WebSocket; what was read behind the request is served next.
@@ -319,7 +321,7 @@ mod ws {
         h: &Handle,
         id: ConnId,
         new: Box<dyn Handler>,
-        config: Rc<Config>,
+        (config, agreed): (Rc<Config>, Extensions),
         app: &mut App,
     ) {
         {
@@ -327,7 +329,8 @@ mod ws {
             let now = core.now;
             if let Some(slot) = core.slots.get_mut(id.index) {
                 let chunks = config.is_chunked();
-                slot.stack = Stack::Ws(Ws::new(Role::Server, config, now));
+                let ws = Ws::new(Role::Server, config, now).with_extensions(agreed);
+                slot.stack = Stack::Ws(ws);
                 *app = App::Ws { handler: new, chunks };
             }
         }

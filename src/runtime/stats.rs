@@ -58,6 +58,9 @@ pub struct Stats {
     pub panics: u64,
     /// Times that accepting paused, at the connection limit or because the system had no more.
     pub accept_pauses: u64,
+    /// Bytes that all that compresses and expands messages holds now, in use or not.
+    #[cfg(feature = "deflate")]
+    pub engines: u64,
     /// How late users' timers fired.
     pub late: Log2,
     /// How long turns took, while [`measure_turns`](crate::Handle::measure_turns) is on.

@@ -6,6 +6,8 @@
 
 mod chaos;
 mod client;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod events;
 mod fanout;
 mod files;

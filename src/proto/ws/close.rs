@@ -22,6 +22,8 @@ pub const POLICY: u16 = 1008;
 pub const TOO_BIG: u16 = 1009;
 /// The server failed.
 pub const INTERNAL: u16 = 1011;
+/// The server has too much to do.
+pub const TRY_AGAIN: u16 = 1013;
 
 /// The most that a reason is, in bytes: a control frame without the code.
 pub const REASON_MAX: usize = CONTROL_MAX - 2;

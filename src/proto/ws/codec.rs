@@ -16,19 +16,26 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+#[cfg(feature = "deflate")]
+use alloc::vec::Vec;
 
 use lodger_backend::Micros;
 
 use super::frame::{self, CONTROL_MAX, FIN, Op};
 use super::utf8::Utf8;
-use super::{Config, Event, Kind, Message, Role, close};
-use crate::io::{Rx, Tx};
+use super::{Config, Event, Extensions, Kind, Message, Role, close};
+#[cfg(feature = "deflate")]
+use crate::io::deflate::{Deflater, Inflater};
+use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::{Error, TokenBucket, Wire};
 
+#[cfg(feature = "deflate")]
+mod packed;
 mod receive;
 
-/// A connection: 56 bytes, and none on the heap as long as the peer behaves.
+/// A connection: 56 bytes (72 with permessage-deflate), and none on the heap as long as the peer
+/// behaves.
 #[derive(Debug)]
 pub struct Ws {
     config: Rc<Config>,
@@ -53,6 +60,13 @@ pub struct Ws {
     text_in: Utf8,
     text_out: Utf8,
     flags: Flags,
+    extensions: Extensions,
+    /// Expands the compressed message that is being received; with takeover, all of them.
+    #[cfg(feature = "deflate")]
+    inflating: Option<Box<Inflater>>,
+    /// With takeover: compresses what is sent.
+    #[cfg(feature = "deflate")]
+    packer: Option<Box<Deflater>>,
 }
 
 /// What `since` counts from, and to what.
@@ -80,6 +94,14 @@ impl Flags {
     const CLOSE_RECEIVED: u8 = 8;
     /// Output of earlier turns waits: the peer does not read as fast as it asks.
     const BLOCKED: u8 = 16;
+    /// The current message is compressed.
+    const PACKED: u8 = 32;
+    /// More of the compressed message can be expanded without more input.
+    #[cfg(feature = "deflate")]
+    const PENDING: u8 = 64;
+    /// The message that is being sent in chunks is compressed.
+    #[cfg(feature = "deflate")]
+    const PACKING: u8 = 128;
 
     const fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
@@ -124,10 +146,23 @@ impl Ws {
             text_in: Utf8::default(),
             text_out: Utf8::default(),
             flags: Flags(0),
+            extensions: Extensions::default(),
+            #[cfg(feature = "deflate")]
+            inflating: None,
+            #[cfg(feature = "deflate")]
+            packer: None,
         }
     }
 
-    /// Takes one event's bytes from `rx`; `None` if it needs more. At most 131 bytes then stay in
+    /// Sets what the handshake agreed on. To be called before anything else is.
+    #[must_use]
+    pub fn with_extensions(mut self, agreed: Extensions) -> Self {
+        self.extensions = agreed;
+        self
+    }
+
+    /// Takes one event's bytes from `rx`; `None` if it needs more. Compressed payload is expanded into
+    /// `scratch`, at most 16 KiB for one event. At most 131 bytes then stay in
     /// `rx`: a header, or a control frame, that is not whole.
     ///
     /// Pings and the peer's Close are answered in `tx`. While output of earlier turns waits there
@@ -138,15 +173,25 @@ impl Ws {
     /// # Errors
     ///
     /// [`Blame::Peer`](crate::Blame::Peer) with the code of the Close frame that is in `tx`:
-    /// 1002, 1007, 1008 or 1009. With 1006 if the input ends without the peer's Close; `tx` has
+    /// 1002, 1007, 1008, 1009, or 1013 if all memory for expanding is in use. With 1006 if the input ends without the peer's Close; `tx` has
     /// nothing then.
-    pub fn poll<'a>(&mut self, cx: &mut Cx<'_>, rx: &mut Rx<'a>, tx: &mut Tx<'_>) -> Polled<'a> {
+    pub fn poll<'s, 'a: 's>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        rx: &mut Rx<'a>,
+        scratch: &'s mut Scratch,
+        tx: &mut Tx<'_>,
+    ) -> Polled<'s> {
         if self.clock == Clock::Done {
             rx.take(rx.len());
             return Ok(None);
         }
         if rx.is_empty() {
-            return self.starved(rx);
+            return if self.is_quiet() {
+                self.starved(rx)
+            } else {
+                self.next_event(cx, rx, scratch, tx)
+            };
         }
         if rx.consumed() == 0 {
             self.flags.set(Flags::BLOCKED, tx.queued() > cx.limits.io.queue_low);
@@ -155,7 +200,7 @@ impl Ws {
         if let Some((kind, data)) = self.short_message(rx) {
             return self.whole(cx, kind, data, tx);
         }
-        self.next_event(cx, rx, tx)
+        self.next_event(cx, rx, scratch, tx)
     }
 
     /// Sends a whole message in one frame.
@@ -174,7 +219,15 @@ impl Ws {
         if self.outgoing.is_some() {
             return Err(Error::misuse("a message is being sent in chunks"));
         }
-        self.put(cx, tx, FIN | op_of(msg.kind()) as u8, msg.bytes());
+        let first = FIN | op_of(msg.kind()) as u8;
+        #[cfg(feature = "deflate")]
+        if self.packs(msg.bytes().len())
+            && let Some(packed) = self.pack_whole(tx, msg.bytes())
+        {
+            self.put_packed(cx, tx, first | frame::PACKED, packed);
+            return Ok(());
+        }
+        self.put(cx, tx, first, msg.bytes());
         Ok(())
     }
 
@@ -205,7 +258,17 @@ impl Ws {
         self.text_out = text;
         self.outgoing = (!last).then_some(kind);
         let op = if first { op_of(kind) } else { Op::Continuation };
-        self.put(cx, tx, op as u8 | if last { FIN } else { 0 }, data);
+        let bits = op as u8 | if last { FIN } else { 0 };
+        #[cfg(feature = "deflate")]
+        if if first { self.packs(data.len()) } else { self.flags.has(Flags::PACKING) }
+            && let Some(packed) = self.pack_chunk(tx, data, first, last)
+        {
+            self.flags.set(Flags::PACKING, !last);
+            let begins = if first { frame::PACKED } else { 0 };
+            self.put_packed(cx, tx, bits | begins, packed);
+            return Ok(());
+        }
+        self.put(cx, tx, bits, data);
         Ok(())
     }
 
@@ -320,6 +383,15 @@ impl Ws {
         self.incoming.is_some()
     }
 
+    /// Tells whether only new input can bring an event. While not, poll on without.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        #[cfg(feature = "deflate")]
+        return !self.flags.has(Flags::PENDING);
+        #[cfg(not(feature = "deflate"))]
+        true
+    }
+
     /// Gives what the connection was made with.
     pub fn config(&self) -> &Rc<Config> {
         &self.config
@@ -366,6 +438,13 @@ impl Ws {
             Role::Client => Some((cx.random)().to_ne_bytes()),
         };
         frame::put(tx, first, payload, key);
+    }
+
+    /// Appends a frame whose payload is in a buffer of the pool.
+    #[cfg(feature = "deflate")]
+    fn put_packed(&self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, first: u8, packed: Vec<u8>) {
+        self.put(cx, tx, first, &packed);
+        tx.pool().put(packed);
     }
 
     fn put_close(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, code: Option<u16>, reason: &str) {

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+#[cfg(feature = "deflate")]
+use super::Deflate;
 use crate::WsLimits;
 
 /// Limits, times and handshake rules of WebSocket connections; shared by all of a route.
@@ -23,6 +25,8 @@ pub struct Config {
     chunks: bool,
     protocols: Vec<String>,
     origin: OriginRule,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Deflate>,
 }
 
 impl Default for Config {
@@ -44,6 +48,8 @@ impl From<&WsLimits> for Config {
             chunks: false,
             protocols: Vec::new(),
             origin: OriginRule::SameHost,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }
@@ -121,6 +127,23 @@ impl Config {
     pub fn origin(mut self, rule: OriginRule) -> Self {
         self.origin = rule;
         self
+    }
+
+    /// Compresses messages where the other end agrees (RFC 7692). Off unless set.
+    ///
+    /// The limit of a message then holds for what it expands to; its frames may be a quarter longer
+    /// than the limits say, for payload that does not compress.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, rules: Deflate) -> Self {
+        self.deflate = Some(rules);
+        self
+    }
+
+    /// Gives how messages are compressed.
+    #[cfg(feature = "deflate")]
+    pub fn deflate_rules(&self) -> Option<Deflate> {
+        self.deflate
     }
 
     /// Gives the most payload of one frame, in bytes.

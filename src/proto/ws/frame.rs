@@ -12,6 +12,8 @@ use crate::io::Tx;
 pub(super) const FIN: u8 = 0x80;
 /// The bits that only an extension may set (RFC 6455, section 5.2).
 const RSV: u8 = 0x70;
+/// The one that begins a compressed message (RFC 7692, section 6).
+pub(super) const PACKED: u8 = 0x40;
 /// The most that a header is: two bytes, eight of length, four of mask.
 const HEAD_MAX: usize = 14;
 /// The most payload that a control frame has (RFC 6455, section 5.5).
@@ -51,6 +53,8 @@ impl Op {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) fin: bool,
+    /// It begins a compressed message.
+    pub(super) packed: bool,
     pub(super) op: Op,
     /// The key of a frame from a client; zero for one from a server.
     pub(super) mask: [u8; 4],
@@ -68,24 +72,25 @@ impl Head {
 }
 
 /// Reads the header at the front of `bytes`, sent to `role`; `None` if more bytes must decide.
+/// `packs`: permessage-deflate was agreed on.
 ///
 /// # Errors
 ///
 /// The rule that the header breaks. Each ends the connection with code 1002.
-pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<Head>, &'static str> {
+pub(super) fn parse(bytes: &[u8], role: Role, packs: bool) -> Result<Option<Head>, &'static str> {
     let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-    let op = check_first(first)?;
+    let op = check_first(first, packs)?;
     let masked = role == Role::Server;
     if (second & 0x80 != 0) != masked {
         return Err("RFC 6455, 5.1: frames from clients, and only those, are masked");
     }
-    let fin = first & FIN != 0;
+    let (fin, packed) = (first & FIN != 0, first & PACKED != 0);
     let short = second & 0x7f;
     if op.is_control() && (!fin || usize::from(short) > CONTROL_MAX) {
         return Err("RFC 6455, 5.5: a control frame is one frame of at most 125 bytes");
     }
     let Some((len, rest)) = read_len(short, rest)? else { return Ok(None) };
-    let mut head = Head { fin, op, mask: [0; 4], len, size: bytes.len() - rest.len() };
+    let mut head = Head { fin, packed, op, mask: [0; 4], len, size: bytes.len() - rest.len() };
     if masked {
         let Some(key) = rest.first_chunk() else { return Ok(None) };
         head.mask = *key;
@@ -94,12 +99,14 @@ pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<Head>, &'static s
     Ok(Some(head))
 }
 
-/// Checks the first byte. An extension that gives a reserved bit a meaning is let through here.
-fn check_first(first: u8) -> Result<Op, &'static str> {
-    if first & RSV != 0 {
+/// Checks the first byte. The first frame of a message has the one bit that an extension uses.
+fn check_first(first: u8, packs: bool) -> Result<Op, &'static str> {
+    let op = Op::from_bits(first & 0x0f);
+    let begins = matches!(op, Some(Op::Text | Op::Binary));
+    if first & RSV != 0 && !(packs && begins && first & RSV == PACKED) {
         return Err("RFC 6455, 5.2: a reserved bit is set without an extension");
     }
-    Op::from_bits(first & 0x0f).ok_or("RFC 6455, 5.2: reserved opcode")
+    op.ok_or("RFC 6455, 5.2: reserved opcode")
 }
 
 type Len<'b> = Result<Option<(u64, &'b [u8])>, &'static str>;
@@ -194,12 +201,12 @@ mod tests {
             [(0, 2), (125, 2), (126, 4), (127, 4), (0xffff, 4), (0x1_0000, 10), (70_000, 10)]
         {
             let plain = framed(len, None);
-            let head = parse(&plain, Role::Client).unwrap().unwrap();
+            let head = parse(&plain, Role::Client, false).unwrap().unwrap();
             assert_eq!((head.size, head.len, plain.len()), (size, len as u64, size + len));
             assert!(plain[size..].iter().all(|&b| b == 7));
 
             let masked = framed(len, Some(key));
-            let head = parse(&masked, Role::Server).unwrap().unwrap();
+            let head = parse(&masked, Role::Server, false).unwrap().unwrap();
             assert_eq!((head.size, head.len, head.mask), (size + 4, len as u64, key));
             assert_eq!((head.fin, head.op), (true, Op::Binary));
             let mut payload = masked[size + 4..].to_vec();
@@ -214,7 +221,7 @@ mod tests {
             let bytes = framed(len, Some([1, 2, 3, 4]));
             let size = bytes.len() - len;
             for cut in 0..size {
-                assert!(parse(&bytes[..cut], Role::Server).unwrap().is_none());
+                assert!(parse(&bytes[..cut], Role::Server, false).unwrap().is_none());
             }
         }
     }

@@ -6,8 +6,10 @@ use alloc::vec::Vec;
 
 use lodger_backend::Micros;
 
+#[cfg(feature = "deflate")]
+use super::Extensions;
 use super::{Config, Event, Kind, Role, Ws, close};
-use crate::io::{Out, Pool, Rx, Tx};
+use crate::io::{Out, Pool, Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::{Error, Limits, Wire};
 
@@ -20,14 +22,22 @@ pub(super) enum Entry {
     Close(Option<u16>, Vec<u8>),
 }
 
-pub(super) type Polled<'a> = Result<Option<Event<'a>>, Error>;
-/// How input is polled: [`Ws::poll`], or one with a fault that the checks must find.
-pub(super) type Poll = for<'a> fn(&mut Ws, &mut Cx<'_>, &mut Rx<'a>, &mut Tx<'_>) -> Polled<'a>;
+/// What is wrong with a connection, for the checks to find: done to the input before each poll, and
+/// to the output after it.
+#[derive(Clone, Copy)]
+pub(super) struct Fault {
+    pub(super) before: fn(&mut Rx<'_>),
+    pub(super) after: fn(&Event<'_>, &Rx<'_>, &mut Tx<'_>),
+}
+
+impl Fault {
+    pub(super) const NONE: Self = Self { before: |_| {}, after: |_, _, _| {} };
+}
 
 /// A connection driven as the runtime drives it: what is not taken comes back with more behind.
 pub(super) struct Rig {
     pub(super) ws: Ws,
-    pub(super) poll: Poll,
+    pub(super) fault: Fault,
     pub(super) now: Micros,
     pub(super) limits: Limits,
     pub(super) out: Out,
@@ -36,7 +46,8 @@ pub(super) struct Rig {
     tail: Vec<u8>,
     /// The parts so far of a message that has not ended.
     partial: Vec<u8>,
-    pool: Pool,
+    pub(super) pool: Pool,
+    scratch: Scratch,
     seed: u32,
 }
 
@@ -45,7 +56,7 @@ impl Rig {
         let now = Micros::new(1_000_000);
         Self {
             ws: Ws::new(role, Rc::new(config), now),
-            poll: Ws::poll,
+            fault: Fault::NONE,
             now,
             limits: Limits::default(),
             out: Out::new(),
@@ -54,8 +65,17 @@ impl Rig {
             tail: Vec::new(),
             partial: Vec::new(),
             pool: Pool::new(1 << 20),
+            scratch: Scratch::new(),
             seed: 1,
         }
+    }
+
+    /// As [`new`](Self::new), with what a handshake agreed on.
+    #[cfg(feature = "deflate")]
+    pub(super) fn extended(role: Role, config: Config, agreed: Extensions) -> Self {
+        let mut rig = Self::new(role, config);
+        rig.ws = rig.ws.with_extensions(agreed);
+        rig
     }
 
     /// Hands `bytes` in; nothing once the connection has failed.
@@ -91,10 +111,15 @@ impl Rig {
         let mut rx = Rx::new(&mut lent, eof);
         let mut log = core::mem::take(&mut self.log);
         let mut partial = core::mem::take(&mut self.partial);
-        let poll = self.poll;
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let Fault { before, after } = self.fault;
         loop {
-            match self.call(|ws, cx, tx| poll(ws, cx, &mut rx, tx)) {
-                Ok(Some(event)) => note(event, &mut log, &mut partial),
+            before(&mut rx);
+            match self.call(|ws, cx, tx| ws.poll(cx, &mut rx, &mut scratch, tx)) {
+                Ok(Some(event)) => {
+                    self.call(|_, _, tx| after(&event, &rx, tx));
+                    note(event, &mut log, &mut partial);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.error = Some(error);
@@ -103,6 +128,7 @@ impl Rig {
             }
         }
         self.tail = rx.peek().to_vec();
+        self.scratch = scratch;
         self.log = log;
         self.partial = partial;
         assert!(self.error.is_some() || self.tail.len() <= 131, "a tail is a header or a control");

@@ -6,11 +6,16 @@
 
 use alloc::vec::Vec;
 
-use super::{Config, OriginRule, base64, sha1};
+#[cfg(feature = "deflate")]
+use super::deflate;
+use super::{Config, Extensions, OriginRule, base64, sha1};
 use crate::{Error, Wire};
 
 /// How many `Sec-WebSocket-Protocol` lines a request may spread its offer over.
 const OFFER_LINES: usize = 4;
+/// How many `Sec-WebSocket-Extensions` lines are looked at; the others are not agreed on.
+#[cfg(feature = "deflate")]
+const EXTENSION_LINES: usize = 4;
 /// What a key is hashed with: RFC 6455, section 1.3.
 const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -23,6 +28,8 @@ pub struct Offer<'a> {
     host: Field<'a>,
     protocols: [&'a [u8]; OFFER_LINES],
     lines: usize,
+    #[cfg(feature = "deflate")]
+    extensions: Lines<'a>,
     secure: bool,
 }
 
@@ -58,6 +65,11 @@ impl<'a> Offer<'a> {
                 *line = value;
             }
             self.lines += 1;
+        } else {
+            #[cfg(feature = "deflate")]
+            if is(EXTENSIONS) {
+                self.extensions.add(value);
+            }
         }
     }
 
@@ -72,6 +84,30 @@ impl<'a> Offer<'a> {
         lines.flat_map(list).map(|name| token(name).ok_or(()))
     }
 }
+
+/// A field that may be there several times, up to a bound.
+#[cfg(feature = "deflate")]
+#[derive(Clone, Copy, Debug, Default)]
+struct Lines<'a> {
+    values: [&'a [u8]; EXTENSION_LINES],
+    count: usize,
+}
+
+#[cfg(feature = "deflate")]
+impl<'a> Lines<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        if let Some(line) = self.values.get_mut(self.count) {
+            *line = value;
+        }
+        self.count += 1;
+    }
+
+    fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        self.values.into_iter().take(self.count)
+    }
+}
+
+const EXTENSIONS: &str = "sec-websocket-extensions";
 
 /// A field that may be there once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,6 +127,8 @@ impl<'a> Field<'a> {
 pub struct Accept<'a> {
     proof: [u8; 28],
     protocol: Option<&'a str>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<deflate::Agreed>,
 }
 
 impl<'a> Accept<'a> {
@@ -99,9 +137,34 @@ impl<'a> Accept<'a> {
         self.protocol
     }
 
+    /// Gives what was agreed on, for the connection: [`Ws::with_extensions`].
+    ///
+    /// [`Ws::with_extensions`]: super::Ws::with_extensions
+    pub fn extensions(&self) -> Extensions {
+        #[cfg(feature = "deflate")]
+        return self.deflate.map(|agreed| agreed.extensions).unwrap_or_default();
+        #[cfg(not(feature = "deflate"))]
+        Extensions::default()
+    }
+
+    /// Agrees on compressing each message on its own (RFC 7692, section 7.1.1), whatever was
+    /// configured: there is no memory to keep what was said.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn without_takeover(mut self) -> Self {
+        self.deflate = self.deflate.map(deflate::Agreed::without_takeover);
+        self
+    }
+
     /// Appends the field lines of the 101 that are WebSocket's, each with its line end.
     pub fn put_fields(&self, out: &mut Vec<u8>) {
         put_field(out, "Sec-WebSocket-Accept", &self.proof);
+        #[cfg(feature = "deflate")]
+        if let Some(agreed) = self.deflate {
+            out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+            agreed.put_value(out);
+            out.extend_from_slice(b"\r\n");
+        }
         if let Some(name) = self.protocol {
             put_field(out, "Sec-WebSocket-Protocol", name.as_bytes());
         }
@@ -151,7 +214,12 @@ pub fn accept<'a>(req: &Offer<'a>, config: &Config) -> Result<Accept<'a>, Refusa
     if req.offered().any(|name| name.is_err()) {
         return Err(Refusal::new(400, "RFC 6455, 11.3.4: a subprotocol is a token"));
     }
-    Ok(Accept { proof: proof_of(key), protocol: choose(req, config) })
+    Ok(Accept {
+        proof: proof_of(key),
+        protocol: choose(req, config),
+        #[cfg(feature = "deflate")]
+        deflate: config.deflate_rules().and_then(|r| deflate::choose(req.extensions.iter(), &r)),
+    })
 }
 
 fn check_version(version: Option<&[u8]>) -> Result<(), Refusal> {
@@ -253,6 +321,12 @@ impl<'c> Request<'c> {
     pub fn put_fields(&self, out: &mut Vec<u8>) {
         put_field(out, "Sec-WebSocket-Key", &self.key);
         put_field(out, "Sec-WebSocket-Version", b"13");
+        #[cfg(feature = "deflate")]
+        if let Some(rules) = self.config.deflate_rules() {
+            out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+            deflate::put_offer(out, &rules);
+            out.extend_from_slice(b"\r\n");
+        }
         if !self.config.subprotocols().is_empty() {
             put_field(
                 out,
@@ -263,8 +337,28 @@ impl<'c> Request<'c> {
     }
 }
 
-/// Checks the fields of a 101 against the request's key and the subprotocols it offered; gives
-/// the one that the server chose.
+/// What a server chose from a client's request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answered<'a> {
+    protocol: Option<&'a str>,
+    extensions: Extensions,
+}
+
+impl<'a> Answered<'a> {
+    /// Gives the chosen subprotocol.
+    pub fn protocol(&self) -> Option<&'a str> {
+        self.protocol
+    }
+
+    /// Gives what was agreed on, for the connection: [`Ws::with_extensions`].
+    ///
+    /// [`Ws::with_extensions`]: super::Ws::with_extensions
+    pub fn extensions(&self) -> Extensions {
+        self.extensions
+    }
+}
+
+/// Checks the fields of a 101 against the key of the request and what `config` made it offer.
 ///
 /// # Errors
 ///
@@ -273,10 +367,42 @@ impl<'c> Request<'c> {
 pub fn check_answer<'a>(
     fields: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     key: &[u8; 24],
+    config: &Config,
+) -> Result<Answered<'a>, Error> {
+    let answer = Answer::from_fields(fields);
+    let protocol = check_fields(&answer, key, config.subprotocols())?;
+    let extensions = check_extensions(&answer, config).map_err(refuse)?;
+    Ok(Answered { protocol, extensions })
+}
+
+#[cfg(feature = "deflate")]
+fn check_extensions(answer: &Answer<'_>, config: &Config) -> Result<Extensions, &'static str> {
+    match config.deflate_rules() {
+        _ if answer.extensions.count == 0 => Ok(Extensions::default()),
+        Some(rules) if answer.extensions.count <= EXTENSION_LINES => {
+            deflate::check_answer(answer.extensions.iter(), &rules)
+        }
+        _ => Err(NOT_ASKED_FOR),
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn check_extensions(answer: &Answer<'_>, _: &Config) -> Result<Extensions, &'static str> {
+    if answer.extensions { Err(NOT_ASKED_FOR) } else { Ok(Extensions::default()) }
+}
+
+const NOT_ASKED_FOR: &str = "RFC 6455, 4.1: an extension that was not asked for";
+
+fn refuse(rule: &'static str) -> Error {
+    Error::peer(Wire::None, rule)
+}
+
+fn check_fields<'a>(
+    answer: &Answer<'a>,
+    key: &[u8; 24],
     offered: &[impl AsRef<str>],
 ) -> Result<Option<&'a str>, Error> {
-    let refused = |rule| Err(Error::peer(Wire::None, rule));
-    let answer = Answer::from_fields(fields);
+    let refused = |rule| Err(refuse(rule));
     let websocket = |value: &[u8]| value.eq_ignore_ascii_case(b"websocket");
     if answer.upgrade.twice || !answer.upgrade.value.is_some_and(websocket) {
         return refused("RFC 6455, 4.1: the answer upgrades to websocket");
@@ -286,9 +412,6 @@ pub fn check_answer<'a>(
     }
     if answer.accept.twice || answer.accept.value != Some(&proof_of(key)) {
         return refused("RFC 6455, 4.1: Sec-WebSocket-Accept proves the key");
-    }
-    if answer.extensions {
-        return refused("RFC 6455, 4.1: an extension that was not asked for");
     }
     let Some(chosen) = answer.protocol.value else { return Ok(None) };
     match token(chosen).filter(|name| offered.iter().any(|o| o.as_ref() == *name)) {
@@ -304,6 +427,9 @@ struct Answer<'a> {
     accept: Field<'a>,
     protocol: Field<'a>,
     connection: bool,
+    #[cfg(feature = "deflate")]
+    extensions: Lines<'a>,
+    #[cfg(not(feature = "deflate"))]
     extensions: bool,
 }
 
@@ -320,8 +446,13 @@ impl<'a> Answer<'a> {
                 answer.accept.add(value);
             } else if is("sec-websocket-protocol") {
                 answer.protocol.add(value);
-            } else if is("sec-websocket-extensions") {
-                answer.extensions = true;
+            } else if is(EXTENSIONS) {
+                #[cfg(feature = "deflate")]
+                answer.extensions.add(value);
+                #[cfg(not(feature = "deflate"))]
+                {
+                    answer.extensions = true;
+                }
             }
         }
         answer

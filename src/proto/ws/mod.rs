@@ -9,7 +9,7 @@
 //! ```
 //! use std::rc::Rc;
 //!
-//! use lodger::io::{Out, Pool, Rx, Tx};
+//! use lodger::io::{Out, Pool, Rx, Scratch, Tx};
 //! use lodger::proto::Cx;
 //! use lodger::proto::ws::{Config, Event, Message, Role, Ws};
 //! use lodger::{Limits, Micros};
@@ -17,11 +17,12 @@
 //! let mut cx = Cx { now: Micros::ZERO, limits: &Limits::default(), random: &mut || 4 };
 //! let mut ws = Ws::new(Role::Server, Rc::new(Config::default()), cx.now);
 //! let (mut out, mut pool) = (Out::new(), Pool::new(1 << 20));
+//! let mut scratch = Scratch::new();
 //!
 //! let mut input = *b"\x81\x82\x01\x02\x03\x04ik";
 //! let mut rx = Rx::new(&mut input, false);
 //! let mut tx = Tx::new(&mut out, &mut pool);
-//! while let Some(event) = ws.poll(&mut cx, &mut rx, &mut tx)? {
+//! while let Some(event) = ws.poll(&mut cx, &mut rx, &mut scratch, &mut tx)? {
 //!     if let Event::Text(text) = event {
 //!         ws.send(&mut cx, &mut tx, Message::Text(text))?;
 //!     }
@@ -35,6 +36,9 @@ mod base64;
 pub mod close;
 mod codec;
 mod config;
+#[cfg(feature = "deflate")]
+mod deflate;
+mod extensions;
 mod frame;
 pub mod handshake;
 mod mask;
@@ -43,14 +47,21 @@ mod utf8;
 
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+#[cfg(all(any(test, fuzzing), feature = "deflate"))]
+mod fuzz_deflate;
 #[cfg(test)]
 mod tests;
 
 pub use codec::Ws;
 pub use config::{Config, OriginRule};
+#[cfg(feature = "deflate")]
+pub use deflate::Deflate;
+pub use extensions::Extensions;
 pub use frame::put_message;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_ws;
+#[cfg(all(any(test, fuzzing), feature = "deflate"))]
+pub use fuzz_deflate::fuzz_deflate;
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +111,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What the peer sent, unmasked. Borrows from the input alone.
+/// What the peer sent, unmasked. Borrows from the input, or from the scratch what was compressed.
 #[derive(PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

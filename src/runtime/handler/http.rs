@@ -122,7 +122,7 @@ pub(crate) enum Outcome {
     Sent,
     Stream(Box<dyn Handler>),
     #[cfg(feature = "ws")]
-    Ws(Box<dyn websocket::Handler>, Rc<crate::proto::ws::Config>),
+    Ws(Box<dyn websocket::Handler>, Rc<crate::proto::ws::Config>, crate::proto::ws::Extensions),
 }
 
 impl core::fmt::Debug for Outcome {
@@ -291,6 +291,8 @@ impl<'t> Response<'t> {
         handler: Box<dyn websocket::Handler>,
     ) -> Answer {
         let mut fields = self.h.core().pool.take();
+        #[cfg(feature = "deflate")]
+        let accept = &{ self.h.core().within_engines(accept) };
         accept.put_fields(&mut fields);
         let switched =
             !self.late && self.h.exchange(self.id, |http, tx, _| http.switch(tx, &fields)).is_ok();
@@ -300,7 +302,7 @@ impl<'t> Response<'t> {
             return self.error(400);
         }
         self.answered = true;
-        Answer(Outcome::Ws(handler, Rc::clone(config)))
+        Answer(Outcome::Ws(handler, Rc::clone(config), accept.extensions()))
     }
 
     /// Answers with parts of a file.
@@ -647,7 +649,7 @@ impl Handle {
             Outcome::Stream(handler) => handler,
             // A response that came late refuses to switch.
             #[cfg(feature = "ws")]
-            Outcome::Ws(handler, _) => return self.orphan(Orphan::Ws(handler)),
+            Outcome::Ws(handler, ..) => return self.orphan(Orphan::Ws(handler)),
         };
         let unheard = {
             let mut core = self.core();

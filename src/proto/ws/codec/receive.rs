@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use lodger_backend::Micros;
 
 use super::{Clock, Flags, Owed, Polled, Rare, Ws};
-use crate::io::{Rx, Tx};
+use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::proto::ws::frame::{self, CONTROL_MAX, FIN, Head, Op};
 use crate::proto::ws::{Event, Kind, Role, close, mask};
@@ -44,17 +44,26 @@ impl Ws {
     }
 
     /// Takes frames until one is an event.
-    pub(super) fn next_event<'a>(
+    #[cfg_attr(not(feature = "deflate"), expect(unused_variables, reason = "nothing is expanded"))]
+    pub(super) fn next_event<'s, 'a: 's>(
         &mut self,
         cx: &mut Cx<'_>,
         rx: &mut Rx<'a>,
+        scratch: &'s mut Scratch,
         tx: &mut Tx<'_>,
-    ) -> Polled<'a> {
+    ) -> Polled<'s> {
         loop {
+            #[cfg(feature = "deflate")]
+            if self.has_packed(rx) {
+                match self.unpack(cx, rx, scratch, tx)? {
+                    Some(part) => return self.unpacked(cx, &part, scratch, tx),
+                    None => continue,
+                }
+            }
             let event = if self.left > 0 && !rx.is_empty() {
                 self.payload(cx, rx, tx)?
             } else {
-                let head = match frame::parse(rx.peek(), self.role) {
+                let head = match frame::parse(rx.peek(), self.role, self.extensions.has_deflate()) {
                     Ok(Some(head)) => head,
                     Ok(None) => return self.starved(rx),
                     Err(rule) => return Err(self.fail(cx, tx, close::PROTOCOL_ERROR, rule)),
@@ -92,8 +101,9 @@ impl Ws {
         let kind = self.begin_frame(head).map_err(|(code, rule)| self.fail(cx, tx, code, rule))?;
         rx.take(head.size);
         let single = head.fin && head.op != Op::Continuation;
+        let packed = self.flags.has(Flags::PACKED);
         let whole = single && head.len <= rx.len() as u64;
-        if whole && !self.close_sent() {
+        if whole && !packed && !self.close_sent() {
             let data = rx.take(self.take_len(rx));
             self.left = 0;
             self.incoming = None;
@@ -102,6 +112,11 @@ impl Ws {
         }
         if head.len == 0 && !head.fin {
             self.spend_glitch(cx, tx)?;
+        }
+        #[cfg(feature = "deflate")]
+        if packed {
+            self.flags.set(Flags::PENDING, head.len == 0 && head.fin);
+            return Ok(None);
         }
         if head.len == 0 { self.payload(cx, rx, tx) } else { Ok(None) }
     }
@@ -117,10 +132,14 @@ impl Ws {
             (_, Some(_)) => {
                 return Err((close::PROTOCOL_ERROR, "RFC 6455, 5.4: a message inside another"));
             }
-            (op, None) => self.begin_message(op),
+            (op, None) => self.begin_message(op, head.packed),
         };
         self.message = self.message.saturating_add(head.len);
-        if head.len > self.config.max_frame() || self.message > self.config.max_message() {
+        let slack = |most: u64| if self.flags.has(Flags::PACKED) { most / 4 + 64 } else { 0 };
+        let (frame, message) = (self.config.max_frame(), self.config.max_message());
+        if head.len > frame.saturating_add(slack(frame))
+            || self.message > message.saturating_add(slack(message))
+        {
             return Err((close::TOO_BIG, "RFC 6455, 7.4.1: larger than is taken here"));
         }
         self.fragments = self.fragments.saturating_add(u32::from(head.len > 0));
@@ -134,12 +153,13 @@ impl Ws {
     }
 
     #[inline]
-    fn begin_message(&mut self, op: Op) -> Kind {
+    fn begin_message(&mut self, op: Op, packed: bool) -> Kind {
         let kind = if op == Op::Text { Kind::Text } else { Kind::Binary };
         self.incoming = Some(kind);
         self.message = 0;
         self.fragments = 0;
         self.flags.set(Flags::FIRST, true);
+        self.flags.set(Flags::PACKED, packed);
         kind
     }
 
@@ -174,8 +194,7 @@ impl Ws {
             return Ok(None);
         }
         self.unmask(data);
-        if kind == Kind::Text && !(self.text_in.feed(data) && (self.text_in.is_complete() || !last))
-        {
+        if kind == Kind::Text && !self.text_goes_on(data, last) {
             return Err(self.not_utf8(cx, tx));
         }
         if data.is_empty() && !last {
@@ -186,13 +205,18 @@ impl Ws {
         Ok(Some(Event::Data { kind, first, last, data }))
     }
 
+    /// Takes the next part of a text; `false` if it is not UTF-8, or ends inside a code point.
+    pub(super) fn text_goes_on(&mut self, part: &[u8], last: bool) -> bool {
+        self.text_in.feed(part) && (self.text_in.is_complete() || !last)
+    }
+
     /// Gives how much of the current frame's payload is there.
-    fn take_len(&self, rx: &Rx<'_>) -> usize {
+    pub(super) fn take_len(&self, rx: &Rx<'_>) -> usize {
         usize::try_from(self.left).unwrap_or(usize::MAX).min(rx.len())
     }
 
     #[inline]
-    fn unmask(&mut self, data: &mut [u8]) {
+    pub(super) fn unmask(&mut self, data: &mut [u8]) {
         if self.role == Role::Server {
             self.key = mask::apply(data, self.key);
         }
@@ -277,7 +301,7 @@ impl Ws {
     }
 
     #[cold]
-    fn not_utf8(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Error {
+    pub(super) fn not_utf8(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Error {
         self.fail(cx, tx, close::INVALID_DATA, "RFC 6455, 8.1: a text message is UTF-8")
     }
 }

@@ -210,7 +210,9 @@ fn a_client_checks_the_answer() {
         list.push(("sec-websocket-accept", PROOF));
         list.retain(|(name, _)| !change.iter().any(|(changed, _)| changed == name));
         list.extend(change.iter().filter(|(_, value)| !value.is_empty()));
-        check_answer(fields(&list), key, &["v1", "v2"])
+        let config = Config::default().protocols(&["v1", "v2"]);
+        check_answer(fields(&list), key, &config)
+            .map(|answered| answered.protocol())
             .map(|chosen| chosen.map(String::from))
             .map_err(|error| error.blame())
     };
