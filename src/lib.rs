@@ -114,6 +114,8 @@ pub mod http {
     pub use crate::app::client::{Ask, Client, Whole};
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
+    #[cfg(feature = "client")]
+    pub use crate::app::url::Url;
     pub use crate::proto::h1::Fields;
     pub use crate::proto::h1::ResponseHead;
     pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};

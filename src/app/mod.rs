@@ -7,7 +7,7 @@ pub(crate) mod http;
 #[cfg(feature = "live")]
 pub(crate) mod live;
 #[cfg(feature = "client")]
-mod url;
+pub(crate) mod url;
 #[cfg(all(feature = "server", feature = "ws"))]
 pub(crate) mod ws;
 
