@@ -207,6 +207,10 @@ impl State {
     }
 
     fn body(&mut self, cx: &mut Cx<'_>, chunk: &[u8]) {
+        if self.is_over() {
+            cx.abort();
+            return;
+        }
         self.touch(cx.runtime());
         let written = self.out.put(chunk);
         self.wrote(written);
