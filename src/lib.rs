@@ -119,6 +119,8 @@ pub mod http {
     pub use crate::app::forms::{Form, FormFile, FormHandler};
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
+    #[cfg(feature = "client")]
+    pub use crate::app::url::Url;
     pub use crate::proto::events::Event;
     pub use crate::proto::form::{Pairs, Part};
     pub use crate::proto::h1::{Cookie, Fields, ResponseHead, SameSite};

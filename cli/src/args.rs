@@ -21,8 +21,8 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 after a goodbye, 1 if the system refuses something, \
-                          2 for a wrong command line.";
+const EXIT_CODES: &str = "Exit codes: 0 after a goodbye or when all is done, 1 if the system or a \
+                          server refuses something, 2 for a wrong command line.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -30,6 +30,21 @@ pub(crate) enum Command {
     /// Serve a directory, or the live page, /plaintext, POST /echo and the WebSocket /echo
     #[command(after_help = SERVE_NOTES)]
     Serve(Serve),
+
+    /// Get a URL, to standard output or into a file
+    #[command(after_help = crate::fetch::NOTES)]
+    Fetch(crate::fetch::Options),
+
+    /// Talk to a WebSocket, line by line
+    #[command(after_help = crate::ws::NOTES)]
+    Ws(crate::ws::Options),
+
+    /// Tell what this machine offers
+    Doctor,
+
+    /// Load an HTTP or WebSocket server, and measure its answers
+    #[command(after_help = crate::bench::NOTES)]
+    Bench(crate::bench::Options),
 }
 
 const SERVE_NOTES: &str = "\
@@ -164,7 +179,8 @@ fn whole(n: u64) -> usize {
 /// given.
 pub(crate) fn read() -> Result<Command, ExitCode> {
     let args = with_command(std::env::args_os().skip(1).collect());
-    Cli::try_parse_from(args).map(|cli| cli.command).map_err(|e| tell(&e))
+    let command = args.get(1).and_then(|arg| arg.to_str()).unwrap_or_default().to_owned();
+    Cli::try_parse_from(args).map(|cli| cli.command).map_err(|e| tell(&e, &command))
 }
 
 /// Puts the program's name in front, and `serve` where no command is named.
@@ -177,7 +193,7 @@ fn with_command(args: Vec<OsString>) -> Vec<OsString> {
     front.map(OsString::from).chain(args).collect()
 }
 
-fn tell(e: &clap::Error) -> ExitCode {
+fn tell(e: &clap::Error, command: &str) -> ExitCode {
     let text = e.render().to_string();
     match e.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -185,12 +201,14 @@ fn tell(e: &clap::Error) -> ExitCode {
             let _ = report::print(&text);
             ExitCode::SUCCESS
         }
-        _ => report::Problem::usage(one_line(&text)).tell(),
+        _ => report::Problem::usage(one_line(&text, command)).tell(),
     }
 }
 
-/// Makes one line of what the parser says in several.
-fn one_line(text: &str) -> String {
+/// Makes one line of what the parser says in several about a command.
+fn one_line(text: &str, command: &str) -> String {
+    let known = ["serve", "fetch", "ws", "doctor", "bench"].contains(&command);
+    let help = if known { format!("lodger {command} --help") } else { "lodger --help".to_owned() };
     let said: Vec<&str> = text
         .lines()
         .map(str::trim)
@@ -198,11 +216,11 @@ fn one_line(text: &str) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
         .map(|line| line.strip_prefix("error: ").unwrap_or(line))
         .collect();
-    format!("{} (see lodger serve --help)", said.join("; "))
+    format!("{} (see {help})", said.join("; "))
 }
 
 /// Reads `1000`, `64k`, `16m` or `1g`, from 1 to `most`.
-fn size(text: &str, most: u64) -> Result<u64, String> {
+pub(crate) fn size(text: &str, most: u64) -> Result<u64, String> {
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (text.get(..text.len() - 1), 1 << 10),
         Some(b'm' | b'M') => (text.get(..text.len() - 1), 1 << 20),
@@ -216,8 +234,15 @@ fn size(text: &str, most: u64) -> Result<u64, String> {
         .ok_or_else(|| format!("a size is 1 to {most} bytes, or in units of 1024: 64k, 16m, 1g"))
 }
 
+/// Reads `Name: value`.
+pub(crate) fn header(text: &str) -> Result<(String, String), String> {
+    text.split_once(':')
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .ok_or_else(|| String::from("a header is 'Name: value'"))
+}
+
 /// Reads seconds, with or without decimals, up to about three years.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .filter(|s| (0.001..=1e8).contains(s))
@@ -239,11 +264,12 @@ mod tests {
         let args = ["lodger", "serve"].iter().chain(args);
         Cli::try_parse_from(args).map(|cli| match cli.command {
             Command::Serve(serve) => serve,
+            other => panic!("{other:?}"),
         })
     }
 
     fn refused(args: &[&str]) -> String {
-        one_line(&parsed(args).unwrap_err().render().to_string())
+        one_line(&parsed(args).unwrap_err().render().to_string(), "serve")
     }
 
     #[test]

@@ -3,9 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
+mod doctor;
+mod fetch;
+mod host;
+mod output;
 mod report;
 mod serve;
 mod signal;
+mod ws;
 
 use std::process::ExitCode;
 
@@ -15,6 +21,10 @@ fn main() -> ExitCode {
     report::one_line_for_a_panic();
     let done = match args::read() {
         Ok(Command::Serve(options)) => serve::run(&options),
+        Ok(Command::Fetch(options)) => fetch::run(&options),
+        Ok(Command::Ws(options)) => ws::run(&options),
+        Ok(Command::Doctor) => doctor::run(),
+        Ok(Command::Bench(options)) => bench::run(&options),
         Err(shown) => return shown,
     };
     match done {

@@ -1,7 +1,7 @@
 //! What the program says: one line for each thing that went wrong, and how it exits.
 //!
-//! Exit codes: 0 for help, version and a goodbye, 1 for what the system refuses, 2 for a command
-//! line that cannot be.
+//! Exit codes: 0 for help, version, a goodbye and what was done, 1 for what the system or a server
+//! refuses, 2 for a command line that cannot be, 22 for an error status under `fetch --fail`.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -23,6 +23,21 @@ impl Problem {
     /// The command line cannot be.
     pub(crate) fn usage(text: String) -> Self {
         Self { text, code: 2 }
+    }
+
+    /// The server's answer is an error, where that was asked to count as one.
+    pub(crate) fn status(text: String) -> Self {
+        Self { text, code: 22 }
+    }
+
+    /// Nothing went wrong, but there is nothing left to do: an end without a word.
+    pub(crate) fn quiet() -> Self {
+        Self { text: String::new(), code: 0 }
+    }
+
+    /// Whether it is no failure.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.code == 0
     }
 
     /// Tells it. Gives the exit code for it.

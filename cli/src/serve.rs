@@ -88,7 +88,7 @@ fn announce(h: &Handle, listener: ListenerId) {
 }
 
 /// As many descriptors as the system allows; with fewer the program runs as well.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

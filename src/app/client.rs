@@ -157,7 +157,8 @@ impl Ask {
     }
 
     /// Has the handler write the body, by [`Cx::write`] and [`Cx::finish`], of this length if it
-    /// is known. Such a request is neither redirected nor tried again.
+    /// is known; its `writable` is told when there is room for the first piece. Such a request is
+    /// neither redirected nor tried again.
     pub fn streamed(mut self, length: Option<u64>) -> Self {
         self.request.body = Body::Stream(length);
         self
@@ -255,6 +256,14 @@ impl Request {
         }
     }
 
+    /// Has the handler told where to begin with a body that it writes.
+    fn begin_body(&self, h: &Handle, id: ConnId) {
+        if matches!(self.body, Body::Stream(_)) {
+            // An attempt that has ended already tells that.
+            let _ = h.want_write(id);
+        }
+    }
+
     /// What follows a redirect with this status: RFC 9110, section 15.4.
     fn redirected(&self, status: u16, location: &str) -> Option<Self> {
         let left = self.redirects.checked_sub(1)?;
@@ -335,7 +344,7 @@ impl Attempt {
         let mut asker = Box::new(Asker::new(owner, Box::new(self), now));
         if let Some(id) = kept {
             match h.ask_again(id, asker, |stack, cx, tx| request.say(&url, stack, cx, tx)) {
-                Ok(()) => return,
+                Ok(()) => return request.begin_body(h, id),
                 Err(back) => asker = back,
             }
         }
@@ -345,7 +354,11 @@ impl Attempt {
             (Place::Tcp { .. }, None) => return,
         };
         let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
-        h.dial(Ok(to), stack, App::Client(asker), |stack, cx, tx| request.say(&url, stack, cx, tx));
+        let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
+            request.say(&url, stack, cx, tx)
+        };
+        let id = h.dial(Ok(to), stack, App::Client(asker), say);
+        request.begin_body(h, id);
     }
 }
 

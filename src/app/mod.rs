@@ -18,7 +18,7 @@ mod json;
 pub(crate) mod live;
 mod peers;
 #[cfg(feature = "client")]
-mod url;
+pub(crate) mod url;
 #[cfg(all(feature = "server", feature = "ws"))]
 pub(crate) mod ws;
 

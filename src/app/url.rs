@@ -2,10 +2,14 @@
 
 use std::borrow::ToOwned;
 use std::format;
+use std::io;
 use std::string::String;
 use std::vec::Vec;
 
+use lodger_backend::Addr;
+
 use crate::Error;
+use crate::runtime::Handle;
 
 /// The schemes a client knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,14 +18,13 @@ pub(crate) enum Scheme {
     Ws,
 }
 
-/// A URL of a server. Unix sockets are written `unix:/path/of/the.sock:/target`.
+/// A URL of a server, taken apart: `http://host:port/path?query`, `ws://…`, or
+/// `unix:/path/of/the.sock:/target`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Url {
+pub struct Url {
     pub(crate) scheme: Scheme,
     pub(crate) place: Place,
-    /// For the Host field: the port stands in it unless it is the scheme's own.
     pub(crate) host: String,
-    /// Path and query, at least `/`.
     pub(crate) target: String,
 }
 
@@ -34,7 +37,11 @@ pub(crate) enum Place {
 
 impl Url {
     /// Takes `text` apart. A fragment is dropped; user names are refused.
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: it is no URL, or of a scheme that is not known.
+    pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.split_once('#').map_or(text, |(url, _)| url);
         if let Some(rest) = text.strip_prefix("unix:") {
             return Self::unix(rest);
@@ -59,6 +66,35 @@ impl Url {
             Some(port) => format!("{name}:{port}"),
         };
         Ok(Self { scheme, place, host, target: target_of(target) })
+    }
+
+    /// Gives the value of the Host field: the port stands in it unless it is the scheme's own.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Gives path and query, at least `/`.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Tells whether a WebSocket is meant: the scheme is `ws`.
+    pub fn is_websocket(&self) -> bool {
+        self.scheme == Scheme::Ws
+    }
+
+    /// Gives the addresses to try, in order.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`: the system's files do not know the name.
+    pub fn addresses(&self, h: &Handle) -> io::Result<Vec<Addr>> {
+        match &self.place {
+            Place::Unix(path) => Ok([Addr::Unix(path.into())].into()),
+            Place::Tcp { name, port } => {
+                Ok(h.lookup(name, *port)?.into_iter().map(Addr::Tcp).collect())
+            }
+        }
     }
 
     fn unix(rest: &str) -> Result<Self, Error> {
