@@ -88,6 +88,47 @@ fn bodies_go_both_ways() {
     rig.end();
 }
 
+/// Writes a body when it is told that there is room.
+struct Writes(Rc<Cell<bool>>, Vec<u8>);
+
+impl http::Fetch for Writes {
+    fn head(&mut self, _cx: &mut http::FetchCx<'_>, _head: &http::ResponseHead<'_>) {}
+
+    fn writable(&mut self, cx: &mut http::FetchCx<'_>, _room: usize) {
+        cx.write(b"a body").unwrap();
+        cx.finish().unwrap();
+    }
+
+    fn body(&mut self, _cx: &mut http::FetchCx<'_>, chunk: &[u8]) {
+        self.1.extend_from_slice(chunk);
+    }
+
+    fn closed(&mut self, _h: &lodger::Handle, outcome: Result<http::Timing, Failure>) {
+        assert!(outcome.is_ok() && self.1 == b"a body", "{outcome:?}");
+        self.0.set(true);
+    }
+}
+
+#[test]
+fn a_streamed_body_is_asked_for() {
+    let rig = Rig::new(Trigger::Edge);
+    rig.serve(http::Server::new().post("/echo", |_, res| {
+        res.read_body(|body, res| res.bytes("application/octet-stream", body))
+    }));
+    let client = Client::new(&rig.rt);
+    // The second goes over the connection of the first.
+    for length in [None, Some(6)] {
+        let over = Rc::new(Cell::new(false));
+
+        let ask = client.request("POST", "http://127.0.0.1/echo").streamed(length);
+        ask.send(Writes(Rc::clone(&over), Vec::new())).unwrap();
+        rig.run_for(secs(1));
+
+        assert!(over.get(), "{length:?}: it is not over");
+    }
+    rig.end();
+}
+
 #[test]
 fn redirects_are_followed_to_their_limit() {
     let rig = Rig::new(Trigger::Edge);

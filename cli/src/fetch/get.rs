@@ -94,7 +94,7 @@ impl State {
     /// Writes what is left, whatever came before, and tells how it went.
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
         if let Some(bar) = self.bar.take() {
-            bar.abandon();
+            bar.finish_and_clear();
         }
         let quiet = matches!(self.outcome, Some(Err(ref p)) if p.is_quiet());
         if !quiet && let Err(e) = self.out.finish() {
