@@ -8,11 +8,12 @@ use std::vec::Vec;
 use lodger_backend::{Addr, Micros, Net, Ready};
 
 use super::Handle;
-use super::core::{Core, Flags, Life};
+use super::core::{Core, Life};
 use super::handler::App;
 use super::handler::client::{Asker, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
+use super::slot::Flags;
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::Cx;

@@ -14,9 +14,10 @@ use std::vec::Vec;
 use lodger_backend::{Micros, Net, Ready};
 
 use super::Handle;
-use super::core::{Core, Extra, Flags, Slot, drop_empty_extra};
+use super::core::{Core, drop_empty_extra};
 use super::handler::http::ExchangeId;
 use super::id::{ConnId, Reason};
+use super::slot::{Extra, Flags, Slot};
 use crate::io::{Pool, Tx};
 use crate::proto::Cx;
 #[cfg(feature = "ws")]
@@ -271,7 +272,7 @@ impl Handle {
             core.abort_failed(index);
             self.ask(core);
         } else if !slot.out.is_empty() {
-            super::core::arm(slot, &mut core.sched, limits, *now);
+            super::slot::arm(slot, &mut core.sched, limits, *now);
             self.sync(core, index);
             self.reprogram(core);
         }

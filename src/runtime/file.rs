@@ -11,9 +11,10 @@ use std::vec::Vec;
 use lodger_backend::{File, Meta, Micros, Net, Ready};
 
 use super::Handle;
-use super::core::{Core, Flags, Slot};
+use super::core::Core;
 use super::handler::http::ExchangeId;
 use super::id::{Reason, SendError};
+use super::slot::{Flags, Slot};
 use crate::Limits;
 use crate::io::{Pool, Tx};
 use crate::proto::h1::{self, Length};

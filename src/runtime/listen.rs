@@ -10,9 +10,10 @@ use std::os::fd::OwnedFd;
 use lodger_backend::{Addr, Interest, Ready, Sock, Token};
 
 use super::Handle;
-use super::core::{Core, Flags, Life, State};
+use super::core::{Core, Life};
 use super::handler::{App, Serve, Service, raw};
 use super::id::{ConnId, Gone, ListenerId, Reason, Rejected};
+use super::slot::{Flags, State};
 use crate::proto::stack::Stack;
 use crate::sul::Slack;
 

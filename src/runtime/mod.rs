@@ -22,6 +22,7 @@ mod pages;
 mod pump;
 mod remote;
 mod serve;
+mod slot;
 mod stats;
 #[cfg(all(feature = "client", feature = "ws"))]
 mod streams;
@@ -56,8 +57,9 @@ pub(crate) use self::streams::Stream;
 pub use self::streams::StreamInfo;
 pub use self::view::{ConnInfo, TimerInfo};
 
-use self::core::{Core, Flags, Life, State};
+use self::core::{Core, Life};
 use self::remote::{Sink, Wake};
+use self::slot::{Flags, State};
 use crate::io::Tx;
 use crate::proto::Cx;
 use crate::proto::stack::{Farewell, Stack};

@@ -3,10 +3,11 @@
 use lodger_backend::Net;
 
 use super::Handle;
-use super::core::{Core, Flags, Life, State};
+use super::core::{Core, Life};
 use super::handler::{App, raw};
 use super::id::ConnId;
 use super::id::Reason;
+use super::slot::{Flags, State};
 use crate::Error;
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;

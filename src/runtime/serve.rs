@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lodger_backend::{Micros, Net, Ready, Trigger};
 
-use super::core::{Core, Flags, Frame, Slot, State, arm};
+use super::core::{Core, Frame};
 use super::handler::App;
 use super::id::{ConnId, Reason};
+use super::slot::{Flags, Slot, State, arm};
 use super::stats::Stats;
 use super::{Handle, dial, listen, pump};
 use crate::io::{Rx, Tx};

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use lodger_backend::Micros;
 
-use super::core::{Core, Flags, Life};
+use super::core::{Core, Life};
 use super::handler::App;
 use super::id::{ConnId, Gone, TimerId};
+use super::slot::Flags;
 use super::turn::CLOCK_EVERY;
 use super::{Handle, serve};
 use crate::sul::{self, Slack};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use lodger_backend::{Budget, Event, Micros, Pending, Turn};
 
-use super::core::{Core, Flags, Frame, Life};
+use super::core::{Core, Frame, Life};
+use super::slot::Flags;
 use super::{Handle, serve};
 use crate::io::Scratch;
 

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use core::time::Duration;
 
-use super::core::{Flags, State};
+use super::slot::{Flags, State};
 use super::{ConnId, Handle, TimerId};
 
 /// One connection as it is now.

@@ -11,8 +11,8 @@ use crate::Error;
 use crate::proto::h1::{Fields, ResponseHead};
 use crate::proto::stack::Stack;
 use crate::runtime::Handle;
-use crate::runtime::core::Flags;
 use crate::runtime::id::{ConnId, Reason, SendError};
+use crate::runtime::slot::Flags;
 
 /// How long the stages of an attempt took, each from its start; `None` if it was not reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -10,6 +10,7 @@ use crate::proto::stack::Stack;
 
 #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
 pub(crate) mod client;
+pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod raw;
 #[cfg(feature = "ws")]

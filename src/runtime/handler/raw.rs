@@ -7,8 +7,8 @@ use lodger_backend::{Addr, Sock};
 
 use super::{Serve, Service, common_cx};
 use crate::proto::stack::Stack;
-use crate::runtime::core::Flags;
 use crate::runtime::id::{ConnId, Gone, Reason, SendError};
+use crate::runtime::slot::Flags;
 use crate::runtime::{Handle, ListenerId};
 
 /// What hears one byte stream. Every method runs in a turn, with nothing of the runtime borrowed.

@@ -1,0 +1,208 @@
+//! The answer of one exchange, written from anywhere by its id.
+
+use super::Orphan;
+use super::http::{Answer, Outcome};
+use crate::Error;
+use crate::proto::h1::{self, Length};
+use crate::proto::stack::Stack;
+use crate::runtime::Handle;
+use crate::runtime::id::{ConnId, SendError};
+use crate::runtime::slot::{Flags, State};
+
+/// Names one request and its answer: a connection's requests follow each other, so the connection
+/// alone does not. `Copy`; says Gone once the answer is complete.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ExchangeId {
+    conn: ConnId,
+    seq: u32,
+}
+
+impl ExchangeId {
+    /// Names the connection.
+    pub fn conn(self) -> ConnId {
+        self.conn
+    }
+}
+
+impl Handle {
+    /// Starts the response of an exchange: status and fields. A `content-length` field sets the
+    /// body's length, else it is chunked (or ends with the connection, for HTTP/1.0).
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; `Misuse` for a second head, or a field that may not be.
+    pub fn head(
+        &self,
+        id: ExchangeId,
+        status: u16,
+        fields: &[(&str, &str)],
+    ) -> Result<(), SendError> {
+        let mut lines = self.core().pool.take();
+        let mut length = Length::Unknown;
+        let mut made = Ok(());
+        for (name, value) in fields {
+            if name.eq_ignore_ascii_case("content-length") {
+                match value.parse() {
+                    Ok(n) => length = Length::Known(n),
+                    Err(_) => made = Err(Error::misuse("content-length is not a number")),
+                }
+            } else if made.is_ok() {
+                made = h1::put_field(&mut lines, name, value);
+            }
+        }
+        let sent = made.map_err(SendError::from).and_then(|()| {
+            self.exchange(id, |http, tx, date| {
+                let date = Some(date);
+                let fields = &lines;
+                http.respond(tx, &h1::Response { status, fields, length, date, close: false })
+            })
+        });
+        self.core().pool.put(lines);
+        sent
+    }
+
+    /// Sends a piece of an exchange's response body, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; `Misuse` before the head, or beyond the declared length.
+    pub fn write(&self, id: ExchangeId, chunk: &[u8]) -> Result<(), SendError> {
+        let core = self.core();
+        let high = core.limits.io.queue_high;
+        let queued = core.slots.get(id.conn.index).map_or(0, |slot| slot.out.len());
+        if chunk.len() > core.limits.io.send {
+            return Err(Error::misuse("the chunk is over the limit for one send").into());
+        }
+        drop(core);
+        if queued > high {
+            return Err(SendError::Full { room: 0 });
+        }
+        self.exchange(id, |http, tx, _| http.body(tx, chunk))
+    }
+
+    /// Completes an exchange's response.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; `Misuse` if the body is shorter than declared: the connection closes
+    /// then, so that the peer can tell.
+    pub fn finish(&self, id: ExchangeId) -> Result<(), SendError> {
+        self.exchange(id, |http, tx, _| http.finish(tx))
+    }
+
+    /// Whether an exchange's answer is still to be completed.
+    pub(crate) fn awaits(&self, id: ExchangeId) -> bool {
+        let mut core = self.core();
+        core.open(id.conn).is_some_and(|slot| {
+            slot.seq == id.seq && matches!(&slot.stack, Stack::H1(http) if http.awaits_answer())
+        })
+    }
+
+    /// Works on the answer of an exchange that is under way.
+    pub(in crate::runtime) fn exchange<T>(
+        &self,
+        id: ExchangeId,
+        f: impl FnOnce(&mut h1::Server, &mut crate::io::Tx<'_>, &[u8; 29]) -> Result<T, Error>,
+    ) -> Result<T, SendError> {
+        let mut core = self.core();
+        let core = &mut *core;
+        let now = self.time(core);
+        let slot = core
+            .slots
+            .get_mut(id.conn.index)
+            .filter(|s| s.generation == id.conn.generation && s.state == State::Open)
+            .filter(|s| s.seq == id.seq)
+            .ok_or(SendError::Gone)?;
+        if slot.flags.has(Flags::SHARED) {
+            let mut random = || core.entropy.next(&*self.0.net);
+            let mut cx = crate::proto::Cx { now, limits: &core.limits, random: &mut random };
+            slot.put_pending(&mut cx, &mut core.pool, &mut core.extras, usize::MAX);
+        }
+        let Stack::H1(http) = &mut slot.stack else { return Err(SendError::Gone) };
+        if !http.awaits_answer() {
+            return Err(SendError::Gone);
+        }
+        let date = core.date.get(now, &*self.0.net);
+        let done = f(http, &mut crate::io::Tx::new(&mut slot.out, &mut core.pool), date)?;
+        self.touch(core, id.conn.index, !http_goes_on(core, id.conn.index));
+        Ok(done)
+    }
+
+    pub(super) fn answer_whole(
+        &self,
+        id: ExchangeId,
+        status: u16,
+        fields: &[u8],
+        body: &[u8],
+    ) -> Result<(), SendError> {
+        self.exchange(id, |http, tx, date| {
+            let length = Length::Known(body.len() as u64);
+            let date = Some(date);
+            http.respond_whole(
+                tx,
+                &h1::Response { status, fields, length, date, close: false },
+                body,
+            )
+        })
+    }
+
+    /// Answers for somebody who did not. Nothing to do if the answer is complete or the peer gone;
+    /// a response that was begun ends short, with its connection.
+    pub(super) fn answer_500(&self, id: ExchangeId) {
+        let mut text = [0; 64];
+        let text = crate::runtime::text::error_line(&mut text, 500);
+        let fields = b"Content-Type: text/plain; charset=utf-8\r\n";
+        if self.answer_whole(id, 500, fields, text).is_err() && self.awaits(id) {
+            self.abort(id.conn);
+        }
+    }
+
+    /// Puts the handler of a late answer into its place, from the next turn on.
+    pub(super) fn install(&self, id: ExchangeId, answer: Answer) {
+        let handler = match answer.0 {
+            Outcome::Sent => return,
+            Outcome::Stream(handler) => handler,
+            // A response that came late refuses to switch.
+            #[cfg(feature = "ws")]
+            Outcome::Ws(handler, ..) => return self.orphan(Orphan::Ws(handler)),
+        };
+        let unheard = {
+            let mut core = self.core();
+            let known = core.open(id.conn).is_some_and(|slot| slot.seq == id.seq);
+            match core.extra(id.conn.index).filter(|_| known) {
+                Some(extra) => extra.stream.replace(handler),
+                None => Some(handler),
+            }
+        };
+        if let Some(unheard) = unheard {
+            self.orphan(Orphan::Http(unheard));
+        }
+        let mut core = self.core();
+        core.kick(id.conn.index);
+        self.ask(&mut core);
+    }
+}
+
+/// Whether an exchange still has something to come.
+fn http_goes_on(core: &crate::runtime::core::Core, index: u32) -> bool {
+    core.slots.get(index).is_some_and(|slot| match &slot.stack {
+        Stack::H1(http) => http.awaits_answer(),
+        _ => true,
+    })
+}
+
+impl ExchangeId {
+    pub(crate) fn new(conn: ConnId, seq: u32) -> Self {
+        Self { conn, seq }
+    }
+
+    pub(crate) fn seq(self) -> u32 {
+        self.seq
+    }
+
+    /// Gives all that a connection may have.
+    #[cfg(feature = "ws")]
+    pub(crate) fn all_of(conn: ConnId) -> core::ops::RangeInclusive<Self> {
+        Self { conn, seq: 0 }..=Self { conn, seq: u32::MAX }
+    }
+}
