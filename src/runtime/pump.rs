@@ -325,16 +325,17 @@ mod ws {
         (config, agreed): (Rc<Config>, Extensions),
         app: &mut App,
     ) {
+        let chunks = config.is_chunked();
         {
             let mut core = h.core();
             let now = core.now;
             if let Some(slot) = core.slots.get_mut(id.index) {
-                let chunks = config.is_chunked();
                 let ws = Ws::new(Role::Server, config, now).with_extensions(agreed);
                 slot.stack = Stack::Ws(ws);
-                *app = App::Ws { handler: new, chunks };
             }
         }
+        // What stood there goes with nothing borrowed: it may be the last to hold the routes.
+        *app = App::Ws { handler: new, chunks };
         if let App::Ws { handler, .. } = app {
             handler.open(&mut Cx::new(h, id));
         }
