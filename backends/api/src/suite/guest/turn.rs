@@ -75,9 +75,14 @@ impl Guest {
             Trigger::Level => {}
         }
         slots.queue(id);
+        let idle = slots.get_mut(id).is_some_and(|conn| !conn.queued && !conn.running);
         drop(slots);
         if let Some((sock, want)) = disarm {
             self.rearm(sock, id, want);
+        }
+        // A report that brings no work has disarmed the other direction with its own.
+        if self.trigger == Trigger::Oneshot && idle {
+            self.reconsider(id);
         }
     }
 
