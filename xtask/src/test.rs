@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::conformance::Role;
 use crate::steps::{Counts, Outcome, Steps};
 use crate::{Res, conformance, count, examples, install, program, sh, tidy};
 
@@ -17,7 +18,9 @@ pub(crate) fn run() -> ExitCode {
     if steps.step("release build", || passed(sh::build_release())) {
         program::steps(&mut steps);
         count::steps(&mut steps, count::Plan::quick());
-        steps.step("autobahn quick", || conformance::autobahn("quick"));
+        for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
+            steps.step(&format!("autobahn quick, {name}"), || conformance::autobahn("quick", role));
+        }
     }
     steps.finish()
 }
@@ -62,7 +65,7 @@ fn tidy_tree() -> Res<Outcome> {
 }
 
 /// Features that are off by default and have tests.
-const OPTIONAL: &str = "lodger/json";
+pub(crate) const OPTIONAL: &str = "lodger/json";
 
 /// Gives the features of `lodger`, as its manifest names them.
 fn features() -> Vec<String> {
