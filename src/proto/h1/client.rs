@@ -86,6 +86,14 @@ pub struct ResponseHead<'a> {
     pub fields: Fields<'a>,
 }
 
+#[cfg(feature = "h2")]
+impl<'a> ResponseHead<'a> {
+    /// Makes one that came over HTTP/2, of what was checked.
+    pub(crate) fn over_h2(status: u16, fields: Fields<'a>) -> Self {
+        Self { status, reason: b"", version: Version::Http2, fields }
+    }
+}
+
 /// What the server did.
 #[derive(Debug)]
 #[non_exhaustive]
