@@ -93,6 +93,7 @@ impl Context {
 
     /// Names a context of the `glib` crate.
     #[cfg(feature = "glib")]
+    #[expect(clippy::missing_panics_doc, reason = "no panic is possible")]
     pub fn new(context: &glib::MainContext) -> Self {
         // SAFETY: `context` keeps it alive during the call.
         let context = unsafe { ContextRef::new(context.as_ptr()) };
