@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `platforms`,
-//! `conformance`, `fuzz`.
+//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `examples`,
+//! `platforms`, `conformance`, `fuzz`.
 //!
 //! Depends on std alone. What a command needs beyond cargo is installed where that is allowed, and
 //! otherwise the command says what it skips and why.
@@ -10,6 +10,7 @@
 mod bench;
 mod conformance;
 mod count;
+mod examples;
 mod fuzz;
 mod install;
 mod load;
@@ -39,6 +40,7 @@ usage: cargo xtask COMMAND
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
   bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
+  examples [NAME...]        lodger in other loops: builds the examples and checks them
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
             Some(plan) => bench::run(plan),
             None => usage(),
         },
+        ["examples", names @ ..] => examples::run(names),
         ["platforms"] => platforms::run(),
         ["profile", "ws"] => count::profile(Kind::WsEcho),
         ["profile", "plaintext"] => count::profile(Kind::Plaintext),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::conformance::Role;
 use crate::steps::{Counts, Outcome, Steps};
-use crate::{Res, conformance, count, install, program, sh, tidy};
+use crate::{Res, conformance, count, examples, install, program, sh, tidy};
 
 /// Runs everything. Under `CI=true` what is skipped has failed, optional steps excepted.
 pub(crate) fn run() -> ExitCode {
@@ -14,6 +14,7 @@ pub(crate) fn run() -> ExitCode {
     steps.step("npm packages", install::npm);
     sources(&mut steps);
     steps.step("cargo test", cargo_test);
+    examples::steps(&mut steps);
     if steps.step("release build", || passed(sh::build_release())) {
         program::steps(&mut steps);
         count::steps(&mut steps, count::Plan::quick());
