@@ -668,7 +668,7 @@ fn only_the_answer_to_the_ping_is_proof_if_so_asked() {
     let validity = Validity::new(secs(30), secs(40)).proof(Proof::Pong);
     let mut rig = Rig::new(Role::Client, timed().validity(validity));
     let t0 = rig.now;
-    let pong = |payload: &[u8]| [&[0x8a, payload.len() as u8], payload].concat();
+    let pong = |payload: &[u8]| [&[0x8a, payload.len().to_be_bytes()[7]], payload].concat();
 
     rig.now = t0 + secs(20);
     rig.feed(&[0x81, 1, b'a']);
