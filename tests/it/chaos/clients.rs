@@ -185,7 +185,7 @@ impl Talker {
         let text = format!("{n} {}", String::from_utf8(peers::long(n * 10 + 3)).unwrap());
         match cx.send(ws::Message::Text(&text)) {
             Ok(()) => self.sent.push(text.into_bytes()),
-            Err(SendError::Full { .. }) => _ = cx.want_write(),
+            Err(SendError::Full { .. }) => cx.want_write(),
             Err(_) => {}
         }
     }
