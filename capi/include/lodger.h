@@ -274,10 +274,13 @@ typedef struct lodger_ws_options {
     size_t size;
     /** Bytes of a message received at most; more ends the connection with 1009. */
     uint64_t max_message;
-    /** Milliseconds of silence after which the peer is asked whether it lives. */
+    /**
+     * Milliseconds of silence after which the peer is pinged; 0 with `hang_up_after_ms` set never
+     * pings.
+     */
     uint32_t ping_after_ms;
-    /** Milliseconds from there to giving it up. */
-    uint32_t pong_within_ms;
+    /** Milliseconds of silence after which it is given up; 0 is twice `ping_after_ms`. */
+    uint32_t hang_up_after_ms;
     /** The subprotocols, separated by commas, the preferred first. */
     const char *protocols;
     /** Not 0: pages of any origin may connect. Else those of the same host. */

@@ -6,6 +6,7 @@ use std::rc::Weak;
 use std::time::Duration;
 
 use lodger_core::http::Request;
+use lodger_core::policy::Validity;
 use lodger_core::ws::{Config, Cx, Handler, Message, OriginRule, Refuse};
 use lodger_core::{ConnId, Reason};
 
@@ -113,10 +114,11 @@ pub struct lodger_ws_options {
     pub size: usize,
     /// Bytes of a message received at most; more ends the connection with 1009.
     pub max_message: u64,
-    /// Milliseconds of silence after which the peer is asked whether it lives.
+    /// Milliseconds of silence after which the peer is pinged; 0 with `hang_up_after_ms` set never
+    /// pings.
     pub ping_after_ms: u32,
-    /// Milliseconds from there to giving it up.
-    pub pong_within_ms: u32,
+    /// Milliseconds of silence after which it is given up; 0 is twice `ping_after_ms`.
+    pub hang_up_after_ms: u32,
     /// The subprotocols, separated by commas, the preferred first.
     pub protocols: *const c_char,
     /// Not 0: pages of any origin may connect. Else those of the same host.
@@ -141,11 +143,8 @@ pub(super) unsafe fn options_of(options: *const lodger_ws_options) -> Res<Config
     if options.max_message != 0 {
         config = config.message(options.max_message).frame(options.max_message);
     }
-    if options.ping_after_ms != 0 {
-        config = config.ping_after(Some(millis(options.ping_after_ms)));
-    }
-    if options.pong_within_ms != 0 {
-        config = config.pong_within(millis(options.pong_within_ms));
+    if options.ping_after_ms != 0 || options.hang_up_after_ms != 0 {
+        config = config.validity(validity(&options));
     }
     if !options.protocols.is_null() {
         // SAFETY: as above.
@@ -154,6 +153,15 @@ pub(super) unsafe fn options_of(options: *const lodger_ws_options) -> Res<Config
         config = config.protocols(&names);
     }
     Ok(if options.any_origin == 0 { config } else { config.origin(OriginRule::Any) })
+}
+
+fn validity(options: &lodger_ws_options) -> Validity {
+    let (ping, hang_up) = (options.ping_after_ms, options.hang_up_after_ms);
+    match (ping, hang_up) {
+        (0, hang_up) => Validity::silence(millis(hang_up)),
+        (ping, 0) => Validity::new(millis(ping), millis(ping).saturating_mul(2)),
+        (ping, hang_up) => Validity::new(millis(ping), millis(hang_up)),
+    }
 }
 
 pub(super) fn millis(n: u32) -> Duration {
