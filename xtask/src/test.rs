@@ -61,7 +61,7 @@ fn tidy_tree() -> Res<Outcome> {
 }
 
 /// Features that are off by default and have tests.
-const OPTIONAL: &str = "lodger/json";
+const OPTIONAL: &str = "lodger/json,lodger/mqtt";
 
 /// Gives the features of `lodger`, as its manifest names them.
 fn features() -> Vec<String> {
