@@ -32,8 +32,11 @@ mod code;
 mod connection;
 mod decode;
 mod encode;
+mod ids;
+mod message;
 mod packet;
 mod property;
+mod session;
 mod topic;
 mod wire;
 
@@ -46,11 +49,13 @@ pub use code::Code;
 pub use connection::{Accept, Mqtt, Peer, Role};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_mqtt;
+pub use message::Message;
 pub use packet::{
     Ack, AckKind, Auth, ConnAck, Connect, Disconnect, Event, Options, Publish, RetainHandling,
     SubAck, Subscribe, Unsubscribe, Will,
 };
 pub use property::{Properties, Property, PropertyList};
+pub use session::{Acked, Item, Next, Offer, Session};
 pub use topic::{split_shared, topic_matches};
 
 /// A version of the protocol.
