@@ -130,11 +130,12 @@ impl Session {
 
     /// Offers a message with QoS 1 or 2. `room`: it could be sent at once.
     pub fn offer(&mut self, item: Item, room: bool, limits: &MqttLimits) -> Offer {
-        if room && self.queue.is_empty() && self.unsent == 0 && self.has_window() {
-            if let Some(id) = self.ids.take() {
-                self.fly(id, item);
-                return Offer::Send(id);
-            }
+        if room
+            && self.sends_now()
+            && let Some(id) = self.ids.take()
+        {
+            self.fly(id, item);
+            return Offer::Send(id);
         }
         let size = item.message.size();
         let full = self.queue.len() >= limits.queued
@@ -163,7 +164,7 @@ impl Session {
 
     /// Gives the next thing to send, which counts as sent then: first what was in flight, in order,
     /// then what waits. `None`: nothing is left, or the receiver takes no more.
-    pub fn next(&mut self) -> Option<Next<'_>> {
+    pub fn next_out(&mut self) -> Option<Next<'_>> {
         if !self.has_window() {
             return None;
         }

@@ -31,7 +31,7 @@ fn limits() -> MqttLimits {
 /// What `next` gives until it ends: P with the tag, D with DUP, R with the identifier.
 fn all(session: &mut Session) -> Vec<(char, u64)> {
     let mut sent = Vec::new();
-    while let Some(next) = session.next() {
+    while let Some(next) = session.next_out() {
         sent.push(match next {
             Next::Publish { item, dup: false, .. } => ('P', item.tag),
             Next::Publish { item, dup: true, .. } => ('D', item.tag),
@@ -52,7 +52,7 @@ fn the_window_of_the_peer_is_kept_and_the_rest_waits() {
         offers,
         [Offer::Send(1), Offer::Send(2), Offer::Queued, Offer::Queued, Offer::Queued, Offer::Full]
     );
-    assert!(session.next().is_none());
+    assert!(session.next_out().is_none());
     assert!(matches!(session.acked(AckKind::PubAck, 1, Code::SUCCESS), Acked::Done(0)));
     assert_eq!(all(&mut session), [('P', 2)]);
 }
@@ -176,7 +176,7 @@ fn acknowledgements_in_any_order_finish_everything() {
             assert!(matches!(session.acked(AckKind::PubAck, id, Code::SUCCESS), Acked::Done(_)));
             done += 1;
         }
-        while let Some(Next::Publish { id, .. }) = session.next() {
+        while let Some(Next::Publish { id, .. }) = session.next_out() {
             assert!(!live.contains(&id));
             live.push(id);
         }
