@@ -65,7 +65,7 @@ impl Program {
         let dir = library_dir();
         let mut cc = Command::new(self.compiler);
         cc.args(&self.flags).arg("-I").arg(crate_dir().join("include")).arg(&self.source);
-        cc.arg("-o").arg(&out).arg("-L").arg(&dir).arg("-llodger");
+        cc.arg("-o").arg(&out).arg("-L").arg(dir).arg("-llodger");
         cc.arg(format!("-Wl,-rpath,{}", dir.display()));
         let output = cc.output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
