@@ -341,6 +341,42 @@ fn a_websocket_comes_back_by_its_policy() {
     rig.end();
 }
 
+/// RFC 9110, 10.2.3: what the server asks for is granted where it is longer than the policy's own.
+#[test]
+fn a_server_that_asks_for_time_gets_it() {
+    for (asks, waits) in [
+        ("3", ms(3000)),
+        ("0", ms(100)),
+        // The simulation's clock began at 22:13:20.
+        ("Tue, 14 Nov 2023 22:13:25 GMT", ms(5000)),
+        ("soon", ms(100)),
+    ] {
+        let rig = Rig::new(Trigger::Edge);
+        rig.serve(
+            http::Server::new().get("/", |_, res| res.header("Retry-After", asks).error(503)),
+        );
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let waited = Rc::clone(&told);
+        let client = Client::new(&rig.rt);
+        let heard = Heard::default();
+
+        ws::Client::new("ws://127.0.0.1/")
+            .retry(Retry::new(&[ms(100)]).jitter(0).attempts(Some(1)))
+            .on_retry(move |_, wait, _| waited.borrow_mut().push(wait))
+            .connect(&rig.rt, heard.clone())
+            .unwrap();
+        rig.run_for(ms(10));
+        let whole = get(&rig, &client, "http://127.0.0.1/", ms(10)).unwrap();
+        rig.run_for(secs(6));
+
+        assert_eq!(*told.borrow(), [waits], "{asks}");
+        assert_eq!(heard.closed.borrow()[..], [Reason::Refused { status: 503 }; 2]);
+        let asked = whole.retry_after;
+        assert_eq!(asked.unwrap_or_default().max(ms(100)), waits, "{asks}");
+        rig.end();
+    }
+}
+
 #[test]
 fn the_list_shows_each_stream_and_when_it_tries_again() {
     let rig = Rig::new(Trigger::Edge);
@@ -431,4 +467,37 @@ fn an_attempt_under_way_ends_with_the_runtime() {
 
     assert_eq!(got.borrow_mut().pop().unwrap().unwrap_err().why, Reason::Shutdown);
     assert_eq!(*heard.closed.borrow(), [Reason::Shutdown]);
+}
+
+/// Connects again from each end, and counts those.
+struct Stubborn(Rc<Cell<u32>>);
+
+impl raw::Handler for Stubborn {
+    fn data(&mut self, _: &mut raw::Cx<'_>, _: &[u8]) {}
+
+    fn closed(&mut self, cx: &mut raw::Cx<'_>, why: Reason) {
+        assert_eq!(why, Reason::Shutdown);
+        self.0.set(self.0.get() + 1);
+        let to = "127.0.0.1:80".try_into().unwrap();
+        cx.runtime().connect(&to, Self(Rc::clone(&self.0)));
+    }
+}
+
+#[test]
+fn an_attempt_on_a_runtime_that_has_ended_is_told_and_opens_nothing() {
+    let rig = Rig::new(Trigger::Edge);
+    let h = rig.rt.handle();
+    let client = Client::new(&h);
+    h.end();
+    let (got, ends) = (results(), Rc::default());
+
+    client.get("http://127.0.0.1/").whole(1, into(&got));
+    let id = h.connect(&rig.addr, Stubborn(Rc::clone(&ends)));
+
+    assert_eq!(got.borrow()[0].as_ref().unwrap_err().why, Reason::Shutdown);
+    // One that connects again from each end is told some times, and then no more.
+    assert!((1..=5).contains(&ends.get()) && Rc::strong_count(&ends) == 1, "{}", ends.get());
+    assert!(!h.is_open(id) && rig.world.open() == 0);
+    drop((client, h));
+    rig.end();
 }

@@ -5,6 +5,7 @@
 
 use super::body::{BodyReader, Framed, Piece};
 use super::chars::target_run;
+use super::date::RetryAfter;
 use super::fields::{Fields, Progress};
 use super::head::{self, StatusLine};
 use super::write::{Announce, BodyWriter, Length, put_announce};
@@ -91,6 +92,13 @@ impl<'a> ResponseHead<'a> {
     /// Makes one that came over HTTP/2, of what was checked.
     pub(crate) fn over_h2(status: u16, fields: Fields<'a>) -> Self {
         Self { status, reason: b"", version: Version::Http2, fields }
+    }
+}
+
+impl ResponseHead<'_> {
+    /// Gives how long the server asks to wait before the next request (RFC 9110, section 10.2.3).
+    pub fn retry_after(&self) -> Option<RetryAfter> {
+        self.fields.get_str("retry-after").and_then(RetryAfter::parse)
     }
 }
 

@@ -20,6 +20,7 @@ mod chunk;
 mod client;
 mod connection;
 mod cookie;
+mod date;
 mod fields;
 mod head;
 mod server;
@@ -37,6 +38,7 @@ pub use check::fuzz_h1;
 pub use client::{RequestHead, ResponseEvent, ResponseHead, ResponseReader, put_request};
 pub use connection::Client;
 pub use cookie::{Cookie, SameSite, cookies};
+pub use date::{RetryAfter, parse_http_date};
 pub use fields::{Fields, Known};
 pub use head::Request;
 #[cfg(feature = "h2")]

@@ -17,7 +17,7 @@ const PARTS: [Part; 9] = [
     Part { name: "error", may: &[], crates: &[] },
     Part { name: "limits", may: &[], crates: &[] },
     Part { name: "io", may: &["error", "limits"], crates: &[] },
-    Part { name: "proto", may: &["error", "limits", "io"], crates: &[] },
+    Part { name: "proto", may: &["error", "limits", "io", "policy"], crates: &[] },
     Part { name: "sul", may: &["error"], crates: &[] },
     Part { name: "policy", may: &["error"], crates: &[] },
     Part {
