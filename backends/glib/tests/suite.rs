@@ -319,3 +319,32 @@ fn a_hundred_stays_leave_nothing_behind() {
         assert_eq!(Rc::strong_count(&guest), 1);
     });
 }
+
+/// Runs what is ready, a hundred times at most; tells whether there was an end to it.
+fn falls_silent(glib: &Glib) -> bool {
+    // SAFETY: the context is alive and this thread's.
+    (0..100).any(|_| unsafe { glib_sys::g_main_context_iteration(glib.0, GFALSE) } == GFALSE)
+}
+
+/// A runtime that is detached by its handle, or has ended, while the source is in its context:
+/// what is reported still makes its descriptor readable.
+#[test]
+fn a_runtime_that_has_no_turns_leaves_the_loop_in_peace() {
+    let glib = Glib::new();
+    let rt = lodger::Runtime::standalone().unwrap();
+    let _stay = glib.context().attach(Rc::new(rt.handle())).unwrap();
+    let heard = Rc::new(Cell::new(0));
+    let count = Rc::clone(&heard);
+    let remote = rt.remote(move |_, n: i32| count.set(count.get() + n));
+    rt.detach();
+    remote.post(1).unwrap();
+
+    assert!(falls_silent(&glib));
+    assert_eq!(heard.get(), 0);
+    rt.attach();
+    glib.until("what was posted meanwhile", || heard.get() == 1);
+    remote.post(1).unwrap();
+    rt.end();
+    assert!(falls_silent(&glib));
+    assert_eq!(heard.get(), 1);
+}
