@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use glib_sys::{GFALSE, GMainContext, GSource, GTRUE, gboolean, gpointer};
 use lodger_backend::suite::{Guest, Loop, Stay, Subject};
-use lodger_backend::{Driver, Host, Nested, Net, Pending, Turn, backend_suite};
+use lodger_backend::{Driver, Host, Nested, Net, Pending, Turn, adaptor_suite, backend_suite};
 use lodger_glib::{Attached, Context, attach_raw};
 use lodger_mio::{MioDriver, OsNet};
 
@@ -125,7 +125,12 @@ impl Loop for Glib {
     }
 }
 
-backend_suite!(glib, || Subject::new("GLib", driver, net, || Ok(Rc::new(Glib::new()))));
+fn subject() -> Subject {
+    Subject::new("GLib", driver, net, || Ok(Rc::new(Glib::new())))
+}
+
+backend_suite!(glib, subject);
+adaptor_suite!(adaptor, subject);
 
 type Does = Box<dyn FnMut() -> io::Result<Turn>>;
 
@@ -292,32 +297,6 @@ fn guests_in_one_context_are_served_by_priority() {
     glib.until("three turns", || order.borrow().len() == 3);
 
     assert_eq!(*order.borrow(), [-100, 0, 200]);
-}
-
-/// The process's descriptors are counted, so this runs alone.
-#[test]
-fn a_hundred_stays_leave_nothing_behind() {
-    let name = concat!(module_path!(), "::a_hundred_stays_leave_nothing_behind");
-    lodger_backend::suite::alone(name, || {
-        let glib = Glib::new();
-        let guest =
-            Guest::new(driver().unwrap(), net().unwrap(), lodger_backend::suite::Flaw::Sound);
-        let rang = Rc::new(Cell::new(0));
-        let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-        let (fds, sources) = (descriptors(), glib.sources());
-        for n in 0..100 {
-            let stay = Loop::attach(&glib, &guest).unwrap();
-            let bell = Rc::clone(&rang);
-            guest.after(Duration::ZERO, move |_| bell.set(bell.get() + 1));
-            glib.until("a timer of the guest", || rang.get() > n);
-            let done = Rc::new(Cell::new(false));
-            let told = Rc::clone(&done);
-            stay.detach(Box::new(move || told.set(true)));
-            assert!(done.get());
-        }
-        assert_eq!((descriptors(), glib.sources()), (fds, sources));
-        assert_eq!(Rc::strong_count(&guest), 1);
-    });
 }
 
 /// Runs what is ready, a hundred times at most; tells whether there was an end to it.

@@ -32,8 +32,8 @@ use crate::{Attached, PerFd, nested};
 /// - is run by this thread alone, now and later;
 /// - lives until the guest is detached and the loop has run once after that, as `uv_loop_close`
 ///   asks for anyway (it says `UV_EBUSY` before).
-pub unsafe fn attach(uv_loop: *mut c_void, guest: Rc<dyn Nested>) -> io::Result<Attached> {
-    nested::attach(Loop::new(uv_loop)?, guest)
+pub unsafe fn attach(uv_loop: *mut c_void, guest: impl Nested + 'static) -> io::Result<Attached> {
+    nested::attach(Loop::new(uv_loop)?, Rc::new(guest))
 }
 
 impl PerFd {
@@ -50,9 +50,9 @@ impl PerFd {
     pub unsafe fn attach(
         &self,
         uv_loop: *mut c_void,
-        guest: Rc<dyn Nested>,
+        guest: impl Nested + 'static,
     ) -> io::Result<Attached> {
-        self.enter(Loop::new(uv_loop)?, guest)
+        self.enter(Loop::new(uv_loop)?, Rc::new(guest))
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! ```no_run
 //! use std::ffi::{c_int, c_void};
-//! use std::rc::Rc;
 //!
 //! use lodger::{Runtime, http};
 //!
@@ -21,7 +20,7 @@
 //!         http::Server::new().get("/", |_req, res| res.text("hello from your libuv program")),
 //!     )?;
 //!     // SAFETY: the default loop lives as long as the process, and this thread alone runs it.
-//!     let _guest = unsafe { lodger_libuv::attach(uv_loop, Rc::new(rt.handle())) }?;
+//!     let _guest = unsafe { lodger_libuv::attach(uv_loop, rt.handle()) }?;
 //!     // SAFETY: as above. Returns when nothing keeps the loop running.
 //!     unsafe { uv_run(uv_loop, 0) };
 //!     Ok(())
