@@ -24,6 +24,8 @@ pub enum Wire {
     H1(u16),
     /// A WebSocket Close frame with this code.
     Ws(u16),
+    /// An MQTT reason code, where the version can say it: MQTT 5.0, section 2.4.
+    Mqtt(u8),
 }
 
 /// Why something failed. Small, `Copy` and made without allocation, since a peer can cause it.

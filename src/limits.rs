@@ -15,6 +15,9 @@ pub struct Limits {
     pub h1: H1Limits,
     /// WebSocket, unless its route says otherwise.
     pub ws: WsLimits,
+    /// MQTT.
+    #[cfg(feature = "mqtt")]
+    pub mqtt: MqttLimits,
     /// Forms, unless their route says otherwise.
     pub form: FormLimits,
     /// Clients.
@@ -188,6 +191,88 @@ impl Default for WsLimits {
             ping_after: Duration::from_secs(30),
             pong_within: Duration::from_secs(10),
             close_within: Duration::from_secs(2),
+        }
+    }
+}
+
+/// MQTT. What stands under "of a broker" and "of a session" bounds what outlives a connection.
+#[cfg(feature = "mqtt")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MqttLimits {
+    /// A CONNECT, in bytes: what a peer may send before it is known. Default 16 KiB.
+    pub connect: usize,
+    /// One packet of a peer, in bytes, else 0x95. Nothing is reserved from it. Default 256 KiB.
+    pub packet: u32,
+    /// The topic and properties of a PUBLISH, in bytes, else 0x95; a longer packet than this is
+    /// handed on in parts. Default 16 KiB.
+    pub head: usize,
+    /// A topic or filter, in bytes, else 0x90 or 0x8F. Default 4 KiB.
+    pub topic: usize,
+    /// Levels of a topic or filter, else 0x90 or 0x8F. Default 128.
+    pub levels: usize,
+    /// A user name, in bytes, else 0x86. Default 1 KiB.
+    pub username: usize,
+    /// A password, in bytes, else 0x86. Default 4 KiB.
+    pub password: usize,
+    /// User properties of one packet, else 0x97. Default 32.
+    pub user_properties: usize,
+    /// User properties of one packet, in bytes, else 0x97. Default 4 KiB.
+    pub user_bytes: usize,
+    /// Unacknowledged publishes of a peer, else 0x93; MQTT 5.0 only. At least 1. Default 32.
+    pub receive_maximum: u16,
+    /// Topic aliases of a peer, else 0x94. Default 10.
+    pub aliases: u16,
+    /// From the transport to CONNECT, and to its answer. Default 5 s.
+    pub connect_within: Duration,
+    /// From a PINGREQ to giving the server up. Default 10 s.
+    pub pong_within: Duration,
+    /// Of a session: messages sent and not acknowledged, where its client allows more. Default 256.
+    pub in_flight: u16,
+    /// Of a session: messages that wait. Default 1,000.
+    pub queued: usize,
+    /// Of a session: bytes of messages that wait. Default 1 MiB.
+    pub queued_bytes: usize,
+    /// Of a session: how long it outlives its connection at most. Default 1 h.
+    pub session_expiry: Duration,
+    /// Of a session: subscriptions, else 0x97. Default 100.
+    pub subscriptions: usize,
+    /// Of a broker: filters of one SUBSCRIBE, else 0x97 for those beyond. Default 32.
+    pub filters: usize,
+    /// Of a broker: sessions, those without a connection among them, else 0x97. Default 100,000.
+    pub sessions: usize,
+    /// Of a broker: messages that it keeps. Default 100,000.
+    pub retained: usize,
+    /// Of a broker: bytes of messages that it keeps. Default 64 MiB.
+    pub retained_bytes: usize,
+}
+
+#[cfg(feature = "mqtt")]
+impl Default for MqttLimits {
+    fn default() -> Self {
+        Self {
+            connect: 16 << 10,
+            packet: 256 << 10,
+            head: 16 << 10,
+            topic: 4 << 10,
+            levels: 128,
+            username: 1 << 10,
+            password: 4 << 10,
+            user_properties: 32,
+            user_bytes: 4 << 10,
+            receive_maximum: 32,
+            aliases: 10,
+            connect_within: Duration::from_secs(5),
+            pong_within: Duration::from_secs(10),
+            in_flight: 256,
+            queued: 1000,
+            queued_bytes: 1 << 20,
+            session_expiry: Duration::from_secs(3600),
+            subscriptions: 100,
+            filters: 32,
+            sessions: 100_000,
+            retained: 100_000,
+            retained_bytes: 64 << 20,
         }
     }
 }

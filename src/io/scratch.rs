@@ -1,5 +1,7 @@
 //! Room for what does not exist in the input: where the fields of a head begin and end.
 
+#[cfg(feature = "mqtt")]
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// A run of bytes in a head: offset and length.
@@ -40,6 +42,9 @@ pub struct Scratch {
     /// Payload that was expanded.
     #[cfg(feature = "deflate")]
     bytes: Vec<u8>,
+    /// A topic in place of its alias.
+    #[cfg(feature = "mqtt")]
+    text: String,
 }
 
 /// How much payload is expanded at a time.
@@ -53,7 +58,15 @@ impl Scratch {
             fields: Vec::new(),
             #[cfg(feature = "deflate")]
             bytes: Vec::new(),
+            #[cfg(feature = "mqtt")]
+            text: String::new(),
         }
+    }
+
+    /// Gives room for a topic.
+    #[cfg(feature = "mqtt")]
+    pub(crate) fn text(&mut self) -> &mut String {
+        &mut self.text
     }
 
     /// Gives room for 16 KiB of payload; what was put there before is still there.

@@ -11,6 +11,8 @@ pub mod form;
 pub mod h1;
 #[cfg(feature = "h2")]
 pub mod hpack;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 #[cfg(any(test, fuzzing))]
 mod split;
 #[cfg(feature = "std")]
