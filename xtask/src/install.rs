@@ -6,8 +6,10 @@ use crate::steps::Outcome;
 use crate::{Res, sh};
 
 /// A program that some step runs, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 9] = [
+const PROGRAMS: [(&str, &[&str]); 11] = [
     ("cc", &["gcc", "libc6-dev"]),
+    ("c++", &["g++"]),
+    ("readelf", &["binutils"]),
     ("curl", &["curl"]),
     ("pkg-config", &["pkg-config"]),
     ("node", &["nodejs"]),
