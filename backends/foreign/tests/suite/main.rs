@@ -1,5 +1,7 @@
 //! The ten laws and flow control: on a table of operations of each kind, and by the pump.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests may panic")]
+
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
