@@ -26,6 +26,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("glib-2.0", &["libglib2.0-dev"]),
+    ("libuv", &["libuv1-dev"]),
     ("libevent_core", &["libevent-dev"]),
     ("libsystemd", &["libsystemd-dev"]),
     ("Qt5Core", &["qtbase5-dev"]),
