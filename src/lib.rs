@@ -96,6 +96,8 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
+#[cfg(feature = "h2")]
+pub use limits::H2Limits;
 #[cfg(feature = "mqtt")]
 pub use limits::MqttLimits;
 pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};

@@ -13,6 +13,9 @@ pub struct Limits {
     pub io: IoLimits,
     /// HTTP/1.
     pub h1: H1Limits,
+    /// HTTP/2.
+    #[cfg(feature = "h2")]
+    pub h2: H2Limits,
     /// WebSocket, unless its route says otherwise.
     pub ws: WsLimits,
     /// MQTT.
@@ -157,6 +160,81 @@ impl Default for H1Limits {
             body_window: Duration::from_secs(10),
             idle: Duration::from_secs(15),
             requests: 0,
+        }
+    }
+}
+
+/// HTTP/2: RFC 9113, section 10.5. Rates are a burst and how many a second after it; beyond one
+/// the connection ends with ENHANCE_YOUR_CALM.
+#[cfg(feature = "h2")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct H2Limits {
+    /// Streams that the peer may have open at once; more are refused one by one. Default 100.
+    pub streams: u32,
+    /// What may arrive on a stream before it is read, in bytes. Default 65,535.
+    pub window: u32,
+    /// What may be on its way on all streams together, in bytes. Default 1 MiB.
+    pub connection_window: u32,
+    /// One field block as it arrives, in bytes, else ENHANCE_YOUR_CALM. Default 16 KiB.
+    pub block: usize,
+    /// CONTINUATION frames of one block. Default 8.
+    pub continuations: u32,
+    /// The fields of one block, names and values and 32 for each, in bytes, else 431. Default
+    /// 16 KiB.
+    pub list: usize,
+    /// Fields in a block, else 431. Default 100.
+    pub fields: usize,
+    /// Pieces of a cookie in a block, else 431. Default 32.
+    pub cookies: usize,
+    /// Streams that the peer opens and resets. Default 200, 33 a second.
+    pub resets: (u32, u32),
+    /// Streams that we refuse or reset because of what the peer did. Default 200, 10 a second.
+    pub faults: (u32, u32),
+    /// What costs us and moves nothing: empty frames, tiny ones, unknown ones, padding. Default
+    /// 10,000, 330 a second.
+    pub glitches: (u32, u32),
+    /// SETTINGS frames. Default 100, 10 a second.
+    pub settings: (u32, u32),
+    /// PING frames. Default 100, 10 a second.
+    pub pings: (u32, u32),
+    /// Control frames that wait to be sent. Default 5,000.
+    pub control: u32,
+    /// From our SETTINGS to their acknowledgement, else SETTINGS_TIMEOUT. Default 10 s.
+    pub settings_time: Duration,
+    /// From the first frame of a block to its last. Default 10 s.
+    pub block_time: Duration,
+    /// Without any stream. Default 15 s.
+    pub idle: Duration,
+    /// Silence with streams open, after which the peer is pinged. Default 30 s.
+    pub ping_after: Duration,
+    /// From that PING to giving the peer up. Default 10 s.
+    pub pong_within: Duration,
+}
+
+#[cfg(feature = "h2")]
+impl Default for H2Limits {
+    fn default() -> Self {
+        Self {
+            streams: 100,
+            window: 65_535,
+            connection_window: 1 << 20,
+            block: 16 << 10,
+            continuations: 8,
+            list: 16 << 10,
+            fields: 100,
+            cookies: 32,
+            resets: (200, 33),
+            faults: (200, 10),
+            glitches: (10_000, 330),
+            settings: (100, 10),
+            pings: (100, 10),
+            control: 5_000,
+            settings_time: Duration::from_secs(10),
+            block_time: Duration::from_secs(10),
+            idle: Duration::from_secs(15),
+            ping_after: Duration::from_secs(30),
+            pong_within: Duration::from_secs(10),
         }
     }
 }

@@ -6,8 +6,10 @@ use crate::steps::Outcome;
 use crate::{Res, sh};
 
 /// A program that some step runs, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 9] = [
+const PROGRAMS: [(&str, &[&str]); 11] = [
     ("cc", &["gcc", "libc6-dev"]),
+    ("c++", &["g++"]),
+    ("readelf", &["binutils"]),
     ("curl", &["curl"]),
     ("pkg-config", &["pkg-config"]),
     ("node", &["nodejs"]),
@@ -19,7 +21,8 @@ const PROGRAMS: [(&str, &[&str]); 9] = [
 ];
 
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
-const LIBRARIES: [(&str, &[&str]); 1] = [("glib-2.0", &["libglib2.0-dev"])];
+const LIBRARIES: [(&str, &[&str]); 2] =
+    [("glib-2.0", &["libglib2.0-dev"]), ("libuv", &["libuv1-dev"])];
 
 /// The npm packages: a WebSocket client that is not ours, and what drives the browser.
 const NPM: [(&str, &str); 2] = [("ws", "8.18.3"), ("playwright-core", "1.56.1")];
