@@ -11,6 +11,8 @@ use crate::proto::Cx;
 use crate::proto::h1;
 #[cfg(feature = "h2")]
 use crate::proto::h2;
+#[cfg(feature = "mqtt")]
+use crate::proto::mqtt;
 #[cfg(feature = "ws")]
 use crate::proto::ws;
 use crate::{Error, Limits};
@@ -43,6 +45,8 @@ pub(crate) enum Stack {
     Asking(Box<h2::Asking>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
+    #[cfg(feature = "mqtt")]
+    Mqtt(Box<mqtt::Mqtt>),
     /// A WebSocket whose request has been sent.
     #[cfg(feature = "ws")]
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
@@ -78,6 +82,8 @@ pub(crate) enum Event<'s> {
     H2(h2::Event<'s>),
     #[cfg(feature = "ws")]
     Ws(ws::Event<'s>),
+    #[cfg(feature = "mqtt")]
+    Mqtt(mqtt::Event<'s>),
     /// The server has agreed, with these extensions; the connection is a WebSocket now.
     #[cfg(feature = "ws")]
     Dialled(ws::Extensions),
@@ -152,6 +158,8 @@ impl Stack {
             }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => Ok(ws.poll(cx, rx, scratch, tx)?.map(Event::Ws)),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => Ok(mqtt.poll(cx, rx, scratch, tx)?.map(Event::Mqtt)),
         }
     }
 
@@ -174,6 +182,8 @@ impl Stack {
             Self::WsDial(dial) => dial.http.deadline(),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.deadline(limits),
         }
     }
 
@@ -182,6 +192,8 @@ impl Stack {
         match self {
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.waits_for_silence(),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.waits_for_silence(),
             _ => false,
         }
     }
@@ -202,6 +214,8 @@ impl Stack {
             Self::WsDial(dial) => dial.http.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.on_deadline(cx, tx),
         }
     }
 
@@ -222,6 +236,8 @@ impl Stack {
             Self::Ws(ws) => ws.is_quiet(),
             #[cfg(feature = "ws")]
             Self::WsDial(_) => false,
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => true,
         }
     }
 
@@ -253,6 +269,8 @@ impl Stack {
             Self::H2(_) | Self::Exchange(_) | Self::Asking(_) => true,
             #[cfg(feature = "ws")]
             Self::Ws(_) | Self::WsDial(_) => true,
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.role() == mqtt::Role::Client || !mqtt.is_asked(),
         }
     }
 
@@ -288,6 +306,11 @@ impl Stack {
             Self::Ws(ws) if ws.is_closed() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
             Self::Ws(_) => Flow::Open,
+            // After a goodbye the peer's last packets are read away: a reset would destroy it.
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) if mqtt.is_over() => Flow::Done { linger: true },
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => Flow::Open,
         }
     }
 
@@ -304,7 +327,10 @@ impl Stack {
 
     /// Says goodbye for the runtime. `true` if the protocol itself ends the connection then, in
     /// its own time; `false` if the runtime is to close it.
-    #[cfg_attr(not(feature = "ws"), expect(unused_variables, reason = "only masks need it"))]
+    #[cfg_attr(
+        not(any(feature = "ws", feature = "mqtt")),
+        expect(unused_variables, reason = "only masks need it")
+    )]
     pub(crate) fn farewell(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) -> bool {
         match self {
             Self::Raw(_) => false,
@@ -325,6 +351,11 @@ impl Stack {
                 let code = if why == Farewell::Panic { 1011 } else { 1001 };
                 // It fails only when a Close has been sent before, which says the same.
                 let _ = ws.close(cx, tx, code, "");
+                why == Farewell::Leaving
+            }
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => {
+                mqtt_farewell(mqtt, cx, tx, why);
                 why == Farewell::Leaving
             }
         }
@@ -356,6 +387,8 @@ impl Stack {
             Self::WsDial(_) => "websocket client",
             #[cfg(feature = "ws")]
             Self::Ws(_) => "websocket",
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt_name(mqtt),
         }
     }
 }
@@ -410,6 +443,27 @@ fn h2_may_begin(rx: &Rx<'_>) -> bool {
     let there = rx.len().min(h2::PREFACE.len());
     // No method but PRI, which is no method, begins like this.
     there >= 3 && !rx.eof() && rx.peek().get(..there) == h2::PREFACE.get(..there)
+}
+
+/// A client goes in good order, so that its will stays unsaid; a server says why.
+#[cfg(feature = "mqtt")]
+fn mqtt_farewell(mqtt: &mut mqtt::Mqtt, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) {
+    let code = match (why, mqtt.role()) {
+        (Farewell::Panic, _) => mqtt::Code::UNSPECIFIED,
+        (Farewell::Leaving, mqtt::Role::Server) => mqtt::Code::SERVER_SHUTTING_DOWN,
+        (Farewell::Leaving, mqtt::Role::Client) => mqtt::Code::SUCCESS,
+    };
+    let properties = mqtt::Properties::NONE;
+    mqtt.disconnect(cx, tx, &mqtt::Disconnect { code, properties });
+}
+
+#[cfg(feature = "mqtt")]
+fn mqtt_name(mqtt: &mqtt::Mqtt) -> &'static str {
+    match (mqtt.role(), mqtt.version()) {
+        (mqtt::Role::Client, _) => "mqtt client",
+        (mqtt::Role::Server, mqtt::Version::V4) => "mqtt 3.1.1",
+        (mqtt::Role::Server, mqtt::Version::V5) => "mqtt 5.0",
+    }
 }
 
 fn h1_farewell(http: &mut h1::Server, tx: &mut Tx<'_>, why: Farewell) -> bool {

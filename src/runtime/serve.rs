@@ -84,7 +84,12 @@ fn run_rx(h: &Handle, rx: &mut Rx<'_>, scratch: &mut Scratch, kicked: bool, mut 
         if kicked {
             pump::kicked(h, lent.id, &mut lent.app);
         }
-        pump::pump(h, lent.id, rx, scratch, &mut lent.app)
+        let pumped = pump::pump(h, lent.id, rx, scratch, &mut lent.app);
+        #[cfg(feature = "mqtt")]
+        if let App::Mqtt(link) = &mut lent.app {
+            link.settled(h);
+        }
+        pumped
     }));
     let outcome = match ran {
         Ok(Ok(())) => Outcome::Fine,
