@@ -6,7 +6,7 @@ use crate::steps::Outcome;
 use crate::{Res, sh};
 
 /// A program that some step runs, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 11] = [
+const PROGRAMS: [(&str, &[&str]); 13] = [
     ("cc", &["gcc", "libc6-dev"]),
     ("c++", &["g++"]),
     ("readelf", &["binutils"]),
@@ -18,6 +18,8 @@ const PROGRAMS: [(&str, &[&str]); 11] = [
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
     ("chromium", &["chromium"]),
+    ("sway", &["sway"]),
+    ("grim", &["grim"]),
 ];
 
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
