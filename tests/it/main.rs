@@ -8,6 +8,7 @@ mod chaos;
 mod client;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod event_source;
 mod events;
 mod fanout;
 mod files;
@@ -15,6 +16,7 @@ mod forms;
 mod http;
 mod idle;
 mod kit;
+mod pipeline;
 #[cfg(unix)]
 mod real;
 mod reentry;
