@@ -74,7 +74,7 @@
 //! # Features
 //!
 //! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live"]`; `json` reads and writes JSON
-//! bodies by serde, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! bodies by serde, `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -96,6 +96,10 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
+#[cfg(feature = "h2")]
+pub use limits::H2Limits;
+#[cfg(feature = "mqtt")]
+pub use limits::MqttLimits;
 pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 

@@ -74,16 +74,27 @@ impl Handle {
     /// Without it a modal loop works too, but what the outer turn had already harvested may wait
     /// until the first nested turn.
     pub fn modal<T>(&self, f: impl FnOnce() -> T) -> T {
-        let depth = {
-            let mut core = self.core();
-            let depth = core.depth;
-            core.mark_modal(depth, true);
-            depth
-        };
-        self.settle();
+        self.begin_modal();
         let result = f();
-        self.core().mark_modal(depth, false);
+        self.end_modal();
         result
+    }
+
+    /// Begins what [`modal`](Self::modal) does, where the host's loop cannot run in a closure. Each
+    /// is followed by [`end_modal`](Self::end_modal), in the same callback.
+    pub fn begin_modal(&self) {
+        let mut core = self.core();
+        let depth = core.depth;
+        core.mark_modal(depth, true);
+        drop(core);
+        self.settle();
+    }
+
+    /// Ends what [`begin_modal`](Self::begin_modal) began.
+    pub fn end_modal(&self) {
+        let mut core = self.core();
+        let depth = core.depth;
+        core.mark_modal(depth, false);
     }
 
     /// Sets whether turns are timed for [`Stats::turn`](crate::Stats::turn), at one more reading of
