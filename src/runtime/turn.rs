@@ -35,9 +35,10 @@ impl Handle {
     pub fn step(&self, timeout: Option<Duration>, budget: Budget) -> io::Result<Turn> {
         // Whatever callbacks drop, the ground stays until this turn leaves it.
         let this = self.clone();
-        if !this.is_on() {
-            return Ok(Turn::default());
-        }
+        let on = this.is_on();
+        // Detached or ended, it keeps what is reported and does nothing: a host that still watches
+        // its descriptor must not find that readable for ever.
+        let timeout = if on { timeout } else { Some(Duration::ZERO) };
         let mut events = this.core().events.pop().unwrap_or_default();
         let polled = this.0.driver.borrow_mut().poll(timeout, &mut events);
         let full = match polled {
@@ -49,6 +50,9 @@ impl Handle {
         };
         let now = this.0.driver.borrow().now();
         let found = this.harvest(events, now);
+        if !on {
+            return Ok(Turn::default());
+        }
         let Some(mut frame) = this.enter() else {
             return Ok(Turn { again: false, deadline: None, at_limit: true });
         };

@@ -21,7 +21,8 @@ const PROGRAMS: [(&str, &[&str]); 11] = [
 ];
 
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
-const LIBRARIES: [(&str, &[&str]); 1] = [("glib-2.0", &["libglib2.0-dev"])];
+const LIBRARIES: [(&str, &[&str]); 2] =
+    [("glib-2.0", &["libglib2.0-dev"]), ("libuv", &["libuv1-dev"])];
 
 /// The npm packages: a WebSocket client that is not ours, and what drives the browser.
 const NPM: [(&str, &str); 2] = [("ws", "8.18.3"), ("playwright-core", "1.56.1")];
