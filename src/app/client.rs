@@ -278,7 +278,7 @@ impl Request {
         if url.scheme != Scheme::Http {
             return Err(Error::misuse("an HTTP request goes to http://; ws:// is a WebSocket's"));
         }
-        if self.pipelined && !(self.is_idempotent() && !self.is_streamed()) {
+        if self.pipelined && (self.is_streamed() || !self.is_idempotent()) {
             return Err(Error::misuse("only idempotent requests, not streamed, are pipelined"));
         }
         if self.pipelined && self.body_time.is_some() {
