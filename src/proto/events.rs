@@ -8,10 +8,12 @@ use core::time::Duration;
 
 use crate::Error;
 
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod read;
 
 #[cfg(any(test, fuzzing))]
-pub use read::fuzz_events;
+pub use fuzz::fuzz_events;
 pub use read::{Reader, Received};
 
 /// One event, to be sent. Its data may have any number of lines.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
 #![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
+mod bad_servers;
 mod chaos;
 mod client;
 #[cfg(feature = "deflate")]

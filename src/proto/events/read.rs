@@ -10,8 +10,6 @@ use core::time::Duration;
 
 use crate::Error;
 use crate::error::Wire;
-#[cfg(any(test, fuzzing))]
-use crate::proto::split::pieces;
 
 /// Above this a buffer is given back once its event has been read.
 const KEPT: usize = 16 << 10;
@@ -211,6 +209,12 @@ impl Reader {
         true
     }
 
+    /// Whether what is kept of lines and data is at most `most` bytes each.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn keeps_within(&self, most: usize) -> bool {
+        self.line.len() <= most && self.data.len() <= most
+    }
+
     fn event(&self) -> Received<'_> {
         let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
         let name = if self.name.is_empty() { "message" } else { text(&self.name) };
@@ -227,59 +231,9 @@ fn into_utf8(bytes: &mut Vec<u8>) {
     }
 }
 
-/// Checks one input of a fuzzer: no panic, the same however it is cut, within the limit.
-///
-/// # Panics
-///
-/// Something does not hold.
-#[cfg(any(test, fuzzing))]
-pub fn fuzz_events(data: &[u8]) {
-    let Some((&size, stream)) = data.split_first() else { return };
-    for most in [1 << 20, 24] {
-        let whole = all(most, &[stream]);
-        assert_eq!(whole, all(most, &pieces(stream, || 1)), "byte by byte");
-        assert_eq!(whole, all(most, &pieces(stream, || usize::from(size) % 16 + 2)), "cut");
-        let fits = |event: &[String; 3]| event[1].len() <= 3 * most && event[0].len() <= 3 * most;
-        assert!(whole.events.iter().all(fits), "a limit");
-    }
-}
-
-/// What a stream came to.
-#[cfg(any(test, fuzzing))]
-#[derive(PartialEq, Debug)]
-struct All {
-    /// Name, data and id of each.
-    events: Vec<[String; 3]>,
-    failed: bool,
-    id: String,
-    retry: Option<Duration>,
-}
-
-#[cfg(any(test, fuzzing))]
-fn all(most: usize, pieces: &[&[u8]]) -> All {
-    let mut reader = Reader::new(most, "before");
-    let (mut events, mut failed) = (Vec::new(), false);
-    'stream: for mut piece in pieces.iter().copied() {
-        loop {
-            match reader.poll(&mut piece) {
-                Ok(Some(event)) => {
-                    events.push([event.name.into(), event.data.into(), event.id.into()]);
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    failed = true;
-                    break 'stream;
-                }
-            }
-        }
-        assert!(piece.is_empty(), "all is taken");
-        assert!(reader.line.len() <= most && reader.data.len() <= most, "more is kept");
-    }
-    All { events, failed, id: reader.last_id().into(), retry: reader.retry() }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fuzz::{all, fuzz_events};
     use super::*;
     use crate::proto::split::assert_same_for_any_cut;
 
