@@ -277,5 +277,9 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
         stages.connected = Some(now);
     }
+    #[cfg(feature = "mqtt")]
+    if let Stack::Mqtt(mqtt) = &mut slot.stack {
+        mqtt.connected(now);
+    }
     Some(())
 }
