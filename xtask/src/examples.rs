@@ -24,14 +24,24 @@ struct Example {
     threads: u32,
 }
 
-const EXAMPLES: [Example; 1] = [Example {
-    name: "poll-rs",
-    needs: &[],
-    build: &[&["cargo", "build", "--locked", "-p", "poll-rs"]],
-    command: &["{target}/debug/poll-rs"],
-    host: "poll(2)",
-    threads: 1,
-}];
+const EXAMPLES: &[Example] = &[
+    Example {
+        name: "poll-rs",
+        needs: &[],
+        build: &[&["cargo", "build", "--locked", "-p", "poll-rs"]],
+        command: &["{target}/debug/poll-rs"],
+        host: "poll(2)",
+        threads: 1,
+    },
+    Example {
+        name: "gtk4-ticker",
+        needs: &["Xvfb"],
+        build: &[&["cargo", "build", "--locked", "-p", "gtk4-ticker"]],
+        command: &["foreign-loop-examples/gtk4-ticker/headless.sh", "{target}/debug/gtk4-ticker"],
+        host: "GTK 4",
+        threads: 3,
+    },
+];
 
 /// Checks the examples of these names; none is all.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
@@ -49,7 +59,7 @@ fn steps_for(steps: &mut Steps, names: &[&str]) {
     if !steps.step("example checker", build_checker) {
         return;
     }
-    for example in &EXAMPLES {
+    for example in EXAMPLES {
         if names.is_empty() || names.contains(&example.name) {
             steps.step(&format!("example {}", example.name), || check(example));
         }

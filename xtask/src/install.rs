@@ -6,7 +6,7 @@ use crate::steps::Outcome;
 use crate::{Res, sh};
 
 /// A program that some step runs, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 11] = [
+const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["gcc", "libc6-dev"]),
     ("c++", &["g++"]),
     ("readelf", &["binutils"]),
@@ -18,11 +18,13 @@ const PROGRAMS: [(&str, &[&str]); 11] = [
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
     ("chromium", &["chromium"]),
+    ("Xvfb", &["xvfb"]),
+    ("import", &["imagemagick"]),
 ];
 
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
-const LIBRARIES: [(&str, &[&str]); 2] =
-    [("glib-2.0", &["libglib2.0-dev"]), ("libuv", &["libuv1-dev"])];
+const LIBRARIES: &[(&str, &[&str])] =
+    &[("glib-2.0", &["libglib2.0-dev"]), ("gtk4", &["libgtk-4-dev"]), ("libuv", &["libuv1-dev"])];
 
 /// The npm packages: a WebSocket client that is not ours, and what drives the browser.
 const NPM: [(&str, &str); 2] = [("ws", "8.18.3"), ("playwright-core", "1.56.1")];
