@@ -150,6 +150,18 @@ pub mod ws {
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 }
 
+/// MQTT: a broker.
+#[cfg(all(feature = "std", feature = "mqtt"))]
+pub mod mqtt {
+    pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
+    #[cfg(feature = "ws")]
+    pub use crate::app::mqtt::carried::websocket_config;
+    pub use crate::proto::mqtt::{
+        Code, Connect, Message, Options, Properties, Property, PropertyList, Publish, Qos,
+        RetainHandling, Version, Will, topic_matches,
+    };
+}
+
 /// The live page, served by the program that it shows.
 #[cfg(feature = "live")]
 pub mod live {

@@ -616,8 +616,13 @@ int32_t lodger_server_ws(struct lodger_server *server,
                          const struct lodger_ws_options *options,
                          void *user);
 
-/** Serves the live page at `path` ("/", "/status"), and what it needs below. */
-int32_t lodger_server_live(struct lodger_server *server, const char *path);
+/**
+ * Serves the live page at `path` ("/status"), and what it needs below; and at `also` ("/"), unless
+ * that is NULL.
+ */
+int32_t lodger_server_live(struct lodger_server *server,
+                           const char *path,
+                           const char *also);
 
 /** Serves the files of the directory `dir` below `prefix`, with ranges and conditions. */
 int32_t lodger_server_files(struct lodger_server *server,

@@ -16,6 +16,8 @@ pub(crate) mod http;
 mod json;
 #[cfg(feature = "live")]
 pub(crate) mod live;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
 mod peers;
 #[cfg(feature = "client")]
 pub(crate) mod url;

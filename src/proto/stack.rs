@@ -9,6 +9,8 @@ use lodger_backend::Micros;
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::proto::h1;
+#[cfg(feature = "mqtt")]
+use crate::proto::mqtt;
 #[cfg(feature = "ws")]
 use crate::proto::ws;
 use crate::{Error, Limits};
@@ -27,6 +29,8 @@ pub(crate) enum Stack {
     Client(Box<h1::Client>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
+    #[cfg(feature = "mqtt")]
+    Mqtt(Box<mqtt::Mqtt>),
     /// A WebSocket whose request has been sent.
     #[cfg(feature = "ws")]
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
@@ -59,6 +63,8 @@ pub(crate) enum Event<'s> {
     Response(h1::ResponseEvent<'s>),
     #[cfg(feature = "ws")]
     Ws(ws::Event<'s>),
+    #[cfg(feature = "mqtt")]
+    Mqtt(mqtt::Event<'s>),
     /// The server has agreed, with these extensions; the connection is a WebSocket now.
     #[cfg(feature = "ws")]
     Dialled(ws::Extensions),
@@ -118,6 +124,8 @@ impl Stack {
             }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => Ok(ws.poll(cx, rx, scratch, tx)?.map(Event::Ws)),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => Ok(mqtt.poll(cx, rx, scratch, tx)?.map(Event::Mqtt)),
         }
     }
 
@@ -134,6 +142,8 @@ impl Stack {
             Self::WsDial(dial) => dial.http.deadline(),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.deadline(limits),
         }
     }
 
@@ -142,6 +152,8 @@ impl Stack {
         match self {
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.waits_for_silence(),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.waits_for_silence(),
             _ => false,
         }
     }
@@ -156,6 +168,8 @@ impl Stack {
             Self::WsDial(dial) => dial.http.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.on_deadline(cx, tx),
         }
     }
 
@@ -170,6 +184,8 @@ impl Stack {
             Self::Ws(ws) => ws.is_quiet(),
             #[cfg(feature = "ws")]
             Self::WsDial(_) => false,
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => true,
         }
     }
 
@@ -199,6 +215,8 @@ impl Stack {
             Self::Client(_) => true,
             #[cfg(feature = "ws")]
             Self::Ws(_) | Self::WsDial(_) => true,
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.role() == mqtt::Role::Client || !mqtt.is_asked(),
         }
     }
 
@@ -222,6 +240,11 @@ impl Stack {
             Self::Ws(ws) if ws.is_closed() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
             Self::Ws(_) => Flow::Open,
+            // After a goodbye the peer's last packets are read away: a reset would destroy it.
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) if mqtt.is_over() => Flow::Done { linger: true },
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => Flow::Open,
         }
     }
 
@@ -236,7 +259,10 @@ impl Stack {
 
     /// Says goodbye for the runtime. `true` if the protocol itself ends the connection then, in
     /// its own time; `false` if the runtime is to close it.
-    #[cfg_attr(not(feature = "ws"), expect(unused_variables, reason = "only masks need it"))]
+    #[cfg_attr(
+        not(any(feature = "ws", feature = "mqtt")),
+        expect(unused_variables, reason = "only masks need it")
+    )]
     pub(crate) fn farewell(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) -> bool {
         match self {
             Self::Raw(_) => false,
@@ -252,6 +278,11 @@ impl Stack {
                 let _ = ws.close(cx, tx, code, "");
                 why == Farewell::Leaving
             }
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => {
+                mqtt_farewell(mqtt, cx, tx, why);
+                why == Farewell::Leaving
+            }
         }
     }
 
@@ -265,6 +296,8 @@ impl Stack {
             Self::WsDial(_) => "websocket client",
             #[cfg(feature = "ws")]
             Self::Ws(_) => "websocket",
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt_name(mqtt),
         }
     }
 }
@@ -291,6 +324,27 @@ impl WsDial {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// A client goes in good order, so that its will stays unsaid; a server says why.
+#[cfg(feature = "mqtt")]
+fn mqtt_farewell(mqtt: &mut mqtt::Mqtt, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) {
+    let code = match (why, mqtt.role()) {
+        (Farewell::Panic, _) => mqtt::Code::UNSPECIFIED,
+        (Farewell::Leaving, mqtt::Role::Server) => mqtt::Code::SERVER_SHUTTING_DOWN,
+        (Farewell::Leaving, mqtt::Role::Client) => mqtt::Code::SUCCESS,
+    };
+    let properties = mqtt::Properties::NONE;
+    mqtt.disconnect(cx, tx, &mqtt::Disconnect { code, properties });
+}
+
+#[cfg(feature = "mqtt")]
+fn mqtt_name(mqtt: &mqtt::Mqtt) -> &'static str {
+    match (mqtt.role(), mqtt.version()) {
+        (mqtt::Role::Client, _) => "mqtt client",
+        (mqtt::Role::Server, mqtt::Version::V4) => "mqtt 3.1.1",
+        (mqtt::Role::Server, mqtt::Version::V5) => "mqtt 5.0",
     }
 }
 

@@ -256,6 +256,8 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
         Stack::Client(client) => client.connected(first_byte),
         #[cfg(feature = "ws")]
         Stack::WsDial(dial) => dial.http.connected(first_byte),
+        #[cfg(feature = "mqtt")]
+        Stack::Mqtt(mqtt) => mqtt.connected(now),
         _ => {}
     }
     Some(())

@@ -46,6 +46,10 @@ pub(crate) fn pump(
                 let asked = asked.map(|asked| asked.wait(h.unix_time()));
                 h.core().refuse(id, status, asked);
             }
+            #[cfg(feature = "mqtt")]
+            (Event::Mqtt(event), App::Mqtt(link)) => {
+                link.event(h, &super::handler::mqtt::Port::Direct(id), event);
+            }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}
         }

@@ -79,7 +79,12 @@ fn run(h: &Handle, frame: &mut Frame, filled: &Filled, mut lent: Lent) {
         if filled.kicked {
             pump::kicked(h, lent.id, &mut lent.app);
         }
-        pump::pump(h, lent.id, &mut rx, scratch, &mut lent.app)
+        let pumped = pump::pump(h, lent.id, &mut rx, scratch, &mut lent.app);
+        #[cfg(feature = "mqtt")]
+        if let App::Mqtt(link) = &mut lent.app {
+            link.settled(h);
+        }
+        pumped
     }));
     let outcome = match ran {
         Ok(Ok(())) => Outcome::Fine,

@@ -94,16 +94,23 @@ pub unsafe extern "C" fn lodger_server_ws(
     })
 }
 
-/// Serves the live page at `path` ("/", "/status"), and what it needs below.
+/// Serves the live page at `path` ("/status"), and what it needs below; and at `also` ("/"), unless
+/// that is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lodger_server_live(
     server: Option<&mut lodger_server>,
     path: *const c_char,
+    also: *const c_char,
 ) -> i32 {
     change(server, |_| {
         // SAFETY: the contract of strings.
         let path = unsafe { text(path, "the path") }?;
-        Ok(move |built: Server| Live::new(path).stall(std::thread::sleep).mount(built))
+        let mut live = Live::new(path).stall(std::thread::sleep);
+        if !also.is_null() {
+            // SAFETY: as above.
+            live = live.also(unsafe { text(also, "the other path") }?);
+        }
+        Ok(move |built: Server| live.mount(built))
     })
 }
 

@@ -137,7 +137,7 @@ int main(void)
     CHECK(lodger_server_route(server, "POST", "/sum", post, NULL) == LODGER_OK);
     CHECK(lodger_server_route(server, "GET", "/later", later, NULL) == LODGER_OK);
     CHECK(lodger_server_route(server, "GET", "/drop", drop_kept, NULL) == LODGER_OK);
-    CHECK(lodger_server_live(server, "/live") == LODGER_OK);
+    CHECK(lodger_server_live(server, "/live", NULL) == LODGER_OK);
     listener = listen_url(rt, server, "http", base, sizeof(base));
 
     outcome = fetch(rt, "GET", base, "/hello/bob?q=1", NULL);
