@@ -230,6 +230,14 @@ const EXAMPLES: &[Example] = &[
         host: "uvloop (CPython 3",
         threads: 1,
     },
+    Example {
+        name: "gtk4-ticker",
+        needs: &["Xvfb"],
+        build: &[&["cargo", "build", "--locked", "-p", "gtk4-ticker"]],
+        command: &["foreign-loop-examples/gtk4-ticker/headless.sh", "{target}/debug/gtk4-ticker"],
+        host: "GTK 4",
+        threads: 3,
+    },
 ];
 
 /// Checks the examples of these names; none is all.
