@@ -171,19 +171,35 @@ impl Stack {
                 http.begin_wait(now, limits);
                 http.deadline()
             }
-            Self::Client(client) => client.deadline(),
             #[cfg(feature = "h2")]
             Self::H2(connection) => connection.deadline(limits),
             #[cfg(feature = "h2")]
             Self::Exchange(exchange) => exchange.deadline(),
             #[cfg(feature = "h2")]
             Self::Asking(asking) => asking.deadline(),
+            Self::Client(client) => {
+                client.begin_wait(now, &limits.client);
+                client.deadline()
+            }
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => dial.http.deadline(),
+            Self::WsDial(dial) => {
+                dial.http.begin_wait(now, &limits.client);
+                dial.http.deadline()
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
             #[cfg(feature = "mqtt")]
             Self::Mqtt(mqtt) => mqtt.deadline(limits),
+        }
+    }
+
+    /// Stops the clock of a response that cannot come now: output waits, or input is not read.
+    pub(crate) fn hold(&mut self) {
+        match self {
+            Self::Client(client) => client.hold(),
+            #[cfg(feature = "ws")]
+            Self::WsDial(dial) => dial.http.hold(),
+            _ => {}
         }
     }
 
