@@ -22,6 +22,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("Xvfb", &["xvfb"]),
     ("xvfb-run", &["xvfb", "xauth"]),
     ("chromium", &["chromium"]),
+    ("sway", &["sway"]),
+    ("grim", &["grim"]),
     ("import", &["imagemagick"]),
 ];
 
