@@ -47,6 +47,11 @@ fn values_of_other_threads_arrive_or_are_freed() {
 }
 
 #[test]
+fn a_host_that_watches_each_descriptor_has_a_guest() {
+    run_and_check_memory(&Program::new("ops"));
+}
+
+#[test]
 fn a_reset_in_the_middle_of_a_send_raises_no_signal() {
     run(&Program::new("sigpipe"));
 }
