@@ -625,7 +625,10 @@ int32_t lodger_pending(struct lodger_runtime *rt);
  */
 int64_t lodger_next_deadline(struct lodger_runtime *rt);
 
-/** Reads the runtime's monotonic clock, in microseconds; 0 without a runtime of this thread. */
+/**
+ * Reads the runtime's monotonic clock, in microseconds; inside a callback it is the time that its
+ * turn knows. 0 without a runtime of this thread.
+ */
 uint64_t lodger_now(struct lodger_runtime *rt);
 
 /**
@@ -748,8 +751,8 @@ int32_t lodger_local_addr(struct lodger_runtime *rt,
 int32_t lodger_stats_get(struct lodger_runtime *rt, struct lodger_stats *out);
 
 /**
- * Calls `f` once, `delay_us` microseconds from now, never earlier; 0 is the next turn. Gives the
- * timer's id, 0 for an error. `user` must stay until it was called or the timer cancelled.
+ * Calls `f` once, `delay_us` microseconds from `lodger_now`, never earlier; 0 is the next turn. Gives
+ * the timer's id, 0 for an error. `user` must stay until it was called or the timer cancelled.
  */
 uint64_t lodger_after(struct lodger_runtime *rt,
                       uint64_t delay_us,

@@ -398,7 +398,8 @@ pub extern "C" fn lodger_next_deadline(rt: Option<&lodger_runtime>) -> i64 {
     micros
 }
 
-/// Reads the runtime's monotonic clock, in microseconds; 0 without a runtime of this thread.
+/// Reads the runtime's monotonic clock, in microseconds; inside a callback it is the time that its
+/// turn knows. 0 without a runtime of this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_now(rt: Option<&lodger_runtime>) -> u64 {
     let mut micros = 0;
