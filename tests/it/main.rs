@@ -15,6 +15,8 @@ mod forms;
 mod http;
 mod idle;
 mod kit;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 #[cfg(unix)]
 mod real;
 mod reentry;
