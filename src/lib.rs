@@ -117,6 +117,8 @@ pub mod http {
     pub use crate::app::auth::{BasicAuth, same_secret};
     #[cfg(feature = "client")]
     pub use crate::app::client::{Ask, Client, Whole};
+    #[cfg(feature = "client")]
+    pub use crate::app::event_source::{EventHandler, EventSource, Subscription};
     pub use crate::app::events::{EventStream, Events};
     #[cfg(feature = "server")]
     pub use crate::app::files::Files;
@@ -125,7 +127,7 @@ pub mod http {
     pub use crate::app::http::Server;
     #[cfg(feature = "client")]
     pub use crate::app::url::Url;
-    pub use crate::proto::events::Event;
+    pub use crate::proto::events::{Event, Received};
     pub use crate::proto::form::{Pairs, Part};
     pub use crate::proto::h1::{Cookie, Fields, ResponseHead, SameSite};
     pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};

@@ -6,6 +6,8 @@ pub(crate) mod broadcast;
 #[cfg(feature = "client")]
 pub(crate) mod client;
 mod cookies;
+#[cfg(feature = "client")]
+pub(crate) mod event_source;
 pub(crate) mod events;
 #[cfg(feature = "server")]
 pub(crate) mod files;

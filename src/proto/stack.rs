@@ -137,13 +137,29 @@ impl Stack {
                 http.begin_wait(now, limits);
                 http.deadline()
             }
-            Self::Client(client) => client.deadline(),
+            Self::Client(client) => {
+                client.begin_wait(now, &limits.client);
+                client.deadline()
+            }
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => dial.http.deadline(),
+            Self::WsDial(dial) => {
+                dial.http.begin_wait(now, &limits.client);
+                dial.http.deadline()
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
             #[cfg(feature = "mqtt")]
             Self::Mqtt(mqtt) => mqtt.deadline(limits),
+        }
+    }
+
+    /// Stops the clock of a response that cannot come now: output waits, or input is not read.
+    pub(crate) fn hold(&mut self) {
+        match self {
+            Self::Client(client) => client.hold(),
+            #[cfg(feature = "ws")]
+            Self::WsDial(dial) => dial.http.hold(),
+            _ => {}
         }
     }
 

@@ -312,6 +312,7 @@ impl Handle {
     pub fn pause(&self, id: ConnId, on: bool) -> Result<(), Gone> {
         let mut core = self.core();
         let slot = core.open(id).ok_or(Gone)?;
+        slot.stack.hold();
         if on {
             slot.flags.set(Flags::PAUSED);
         } else {

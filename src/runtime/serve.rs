@@ -464,6 +464,7 @@ impl Core {
         let Some(slot) = slots.get_mut(index) else { return };
         let mut random = || entropy.next(net);
         let mut cx = crate::proto::Cx { now: *now, limits, random: &mut random };
+        slot.hold_back();
         let due = slot.stack.on_deadline(&mut cx, &mut Tx::new(&mut slot.out, pool));
         if let Err(e) = due {
             broke(self, index, e);

@@ -192,6 +192,7 @@ impl Slot {
 
     /// When something is due here: by its protocol, its output or its state.
     fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
+        self.hold_back();
         let since = self.since;
         let stall = || since + limits.io.write_stall;
         match self.state {
@@ -207,6 +208,13 @@ impl Slot {
             State::Closing => Some(stall()),
             State::Linger => Some(self.since + limits.io.linger),
             State::Free | State::Dead => None,
+        }
+    }
+
+    /// Stops the clock of a response that is not the peer's to send now.
+    pub(crate) fn hold_back(&mut self) {
+        if self.flags.has(Flags::PAUSED) || !self.out.is_empty() {
+            self.stack.hold();
         }
     }
 
