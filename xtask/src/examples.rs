@@ -231,6 +231,52 @@ const EXAMPLES: &[Example] = &[
         threads: 1,
     },
     Example {
+        name: "libuv-c",
+        needs: &["cc"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "libuv-c",
+                "libuv-c/main.c",
+                "libuv",
+            ],
+        ],
+        command: &["{target}/examples/libuv-c"],
+        host: "libuv 1.",
+        threads: 1,
+    },
+    Example {
+        name: "gtk4-c",
+        needs: &["cc", "Xvfb"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "gtk4-c",
+                "gtk4-c/main.c",
+                "gtk4",
+            ],
+            // What its window shows.
+            &[
+                "env",
+                "LODGER_TICKER={target}/examples/gtk4-c",
+                "cargo",
+                "test",
+                "--locked",
+                "-p",
+                "gtk4-ticker",
+            ],
+        ],
+        command: &["foreign-loop-examples/gtk4-ticker/headless.sh", "{target}/examples/gtk4-c"],
+        host: "GTK 4",
+        threads: 3,
+    },
+    Example {
         name: "gtk4-ticker",
         needs: &["Xvfb"],
         build: &[&["cargo", "build", "--locked", "-p", "gtk4-ticker"]],
