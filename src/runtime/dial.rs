@@ -9,16 +9,21 @@ use std::vec::Vec;
 use lodger_backend::{Addr, Micros, Net, Ready};
 
 use super::Handle;
-use super::core::{Core, Life};
+use super::core::Core;
 use super::handler::App;
 use super::handler::client::{Asker, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
+use super::serve;
 use super::slot::Flags;
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::Cx;
 use crate::proto::stack::Stack;
+
+/// On a runtime that has ended: how many attempts, each made from the end of the one before, are
+/// told; the next is dropped unheard.
+const REFUSALS: usize = 4;
 
 /// When an attempt reached its stages.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +37,7 @@ pub(crate) struct Stages {
 
 impl Handle {
     /// Opens a plain byte stream. Never fails at once: `handler` hears `open` when it is there, or
-    /// `closed` with the reason.
+    /// `closed` with the reason. On a runtime that has ended it hears that before this returns.
     pub fn connect(&self, to: &Addr, handler: impl raw::Handler) -> ConnId {
         self.dial(Ok(to.clone()), Stack::default(), App::Raw(Box::new(handler)), |_, _, _| Ok(()))
     }
@@ -66,6 +71,9 @@ impl Handle {
         app: App,
         first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
     ) -> ConnId {
+        if self.is_dead() {
+            return self.refuse(stack, app);
+        }
         let opened = to.and_then(|to| self.0.net.connect(&to));
         let mut core = self.core();
         let core = &mut *core;
@@ -82,12 +90,33 @@ impl Handle {
             }
             Err(e) => Err(Reason::Io(e.kind())),
         };
-        let refused = if core.life == Life::Dead { Err(Reason::Shutdown) } else { refused };
         match refused {
             Ok(()) => core.arm_deadline(id.index),
             Err(why) => core.abort(id.index, why),
         }
         self.ask(core);
+        id
+    }
+
+    /// Tells an attempt on a runtime that has ended that nothing comes of it. No turn follows, so
+    /// this is done here, or at the end of the outermost turn.
+    fn refuse(&self, stack: Stack, app: App) -> ConnId {
+        let (id, unheard) = {
+            let mut core = self.core();
+            let core = &mut *core;
+            let id = core.insert_dialled(stack, app);
+            core.connections += 1;
+            core.abort(id.index, Reason::Shutdown);
+            if core.depth > 0 {
+                return id;
+            }
+            // Who connects again from each `closed` would go on for ever.
+            let again = core.running.len() >= REFUSALS;
+            let slot = core.slots.get_mut(id.index).filter(|_| again);
+            (id, slot.map(|slot| core::mem::take(&mut slot.app)))
+        };
+        drop(unheard);
+        serve::bury(self, id.index);
         id
     }
 
@@ -120,6 +149,32 @@ impl Handle {
         // An asker without a request under way: nothing of the user's.
         drop(old);
         Ok(())
+    }
+
+    /// Writes a request behind those under way on a connection; whoever hears its response is to be
+    /// given to the connection's owner. Gives how many bytes go out before it; `None` if the
+    /// connection takes none.
+    pub(crate) fn ask_behind(
+        &self,
+        id: ConnId,
+        first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
+    ) -> Option<u64> {
+        let mut core = self.core();
+        let core = &mut *core;
+        self.time(core);
+        let (most, high) = (core.limits.client.pipeline, core.limits.io.queue_high);
+        let slot = core.open(id)?;
+        let takes = matches!(&slot.stack, Stack::Client(c) if c.takes_behind(most))
+            && !slot.flags.has(Flags::EOF)
+            && !slot.ready.is_hup()
+            && slot.out.len() <= high;
+        let before = slot.sent + slot.out.len() as u64;
+        if !takes || core.say(id.index, &*self.0.net, first).is_err() {
+            return None;
+        }
+        core.arm_deadline(id.index);
+        self.touch(core, id.index, false);
+        Some(before)
     }
 
     /// Gives how long the stages of a WebSocket's attempt took; `None` for one that was accepted.
@@ -222,12 +277,9 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
         stages.connected = Some(now);
     }
-    let first_byte = now + core.limits.client.first_byte;
-    match &mut slot.stack {
-        Stack::Client(client) => client.connected(first_byte),
-        #[cfg(feature = "ws")]
-        Stack::WsDial(dial) => dial.http.connected(first_byte),
-        _ => {}
+    #[cfg(feature = "mqtt")]
+    if let Stack::Mqtt(mqtt) = &mut slot.stack {
+        mqtt.connected(now);
     }
     Some(())
 }
