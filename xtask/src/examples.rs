@@ -214,16 +214,12 @@ const EXAMPLES: &[Example] = &[
     Example {
         name: "python-asyncio",
         needs: &["python3"],
-        build: &[
-            LIBLODGER,
-            &["python3", "-m", "venv", "{target}/examples/venv"],
-            &["{target}/examples/venv/bin/pip", "-q", "install", "uvloop==0.22.1"],
-        ],
+        build: &[LIBLODGER],
         command: &[
             "env",
             "LODGER_LIBRARY={target}/debug/liblodger.so",
             "UV_USE_IO_URING=0",
-            "{target}/examples/venv/bin/python",
+            "{target}/python/bin/python",
             "foreign-loop-examples/python-asyncio/main.py",
             "uvloop",
         ],
@@ -316,6 +312,7 @@ const EXAMPLES: &[Example] = &[
 /// Checks the examples of these names; none is all.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
     let mut steps = Steps::new(false);
+    steps.step("Python packages", crate::install::python);
     if steps.step("example checker", build_checker) {
         check_each(&mut steps, names, false);
     }
