@@ -5,6 +5,7 @@
 
 mod build;
 
+use std::path::Path;
 use std::process::Command;
 
 use build::{Program, crate_dir, have, library_dir};
@@ -44,6 +45,11 @@ fn what_is_against_the_contract_is_told_or_does_nothing() {
 #[test]
 fn values_of_other_threads_arrive_or_are_freed() {
     run_and_check_memory(&Program::new("remote"));
+}
+
+#[test]
+fn a_host_that_watches_each_descriptor_has_a_guest() {
+    run_and_check_memory(&Program::new("ops"));
 }
 
 #[test]
@@ -138,4 +144,64 @@ fn the_header_is_cpp_too() {
 
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Runs the counted laws in Python's loop, by the binding of the example.
+fn laws(python: &Path, args: &[&str]) {
+    let example = crate_dir().join("../foreign-loop-examples/python-asyncio");
+
+    let output = Command::new(python)
+        .arg(crate_dir().join("tests/c/laws.py"))
+        .args(args)
+        .env("LODGER_LIBRARY", library_dir().join("liblodger.so"))
+        .env("PYTHONPATH", example)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("UV_USE_IO_URING", "0")
+        .output()
+        .unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.starts_with(b"10 laws in"));
+}
+
+#[test]
+fn the_laws_hold_in_asyncio() {
+    if !have("python3") {
+        println!("skipped: no python3");
+        return;
+    }
+    laws(Path::new("python3"), &[]);
+}
+
+#[test]
+fn the_laws_hold_in_uvloop() {
+    let python = library_dir().join("../python/bin/python");
+    if !python.is_file() {
+        println!("skipped (optional): no uvloop; `cargo xtask test` installs it");
+        return;
+    }
+    laws(&python, &["uvloop"]);
+}
+
+#[test]
+fn three_thousand_connections_fit_into_a_host_on_select() {
+    let tcl = Program::example("tk", "shim.c").with_library("tcl");
+    let Some(module) = tcl.filter(|_| have("tclsh") && have("python3")) else {
+        println!("skipped: no tcl-dev, tclsh or python3");
+        return;
+    };
+    let many = |name: &str| crate_dir().join(format!("tests/c/many.{name}"));
+
+    let output = Command::new("python3")
+        .arg(many("py"))
+        .arg("tclsh")
+        .arg(many("tcl"))
+        .arg(module.build())
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said == "3000 connections\n" || said.starts_with("skipped: "), "{said}");
+    print!("{}", said.replace("3000 connections\n", ""));
 }

@@ -14,10 +14,11 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("pkg-config", &["pkg-config"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
-    ("python3", &["python3"]),
+    ("python3", &["python3", "python3-venv"]),
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
     ("perl", &["perl"]),
+    ("tclsh", &["tcl"]),
     ("wish", &["tk"]),
     ("Xvfb", &["xvfb"]),
     ("xvfb-run", &["xvfb", "xauth"]),
@@ -72,6 +73,21 @@ pub(crate) fn debian() -> Res<Outcome> {
     args.extend(packages);
     sh::check(sh::command(1800, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive"))?;
     Ok(Outcome::Passed(format!("installed {list}")))
+}
+
+/// The Python package of a host, in an environment of its own under `target/`.
+const UVLOOP: &str = "uvloop==0.22.1";
+
+/// Makes that environment.
+pub(crate) fn python() -> Res<Outcome> {
+    let folder = sh::target("python").to_string_lossy().into_owned();
+    let pip = sh::target("python/bin/pip").to_string_lossy().into_owned();
+    if sh::run(60, &pip, &["show", "-q", "uvloop"]).is_ok() {
+        return Ok(Outcome::Passed("all there".into()));
+    }
+    sh::run(120, "python3", &["-m", "venv", &folder])?;
+    sh::run(600, &pip, &["-q", "install", UVLOOP])?;
+    Ok(Outcome::Passed(UVLOOP.into()))
 }
 
 fn has_library(name: &str) -> bool {

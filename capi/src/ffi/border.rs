@@ -129,6 +129,9 @@ pub(super) fn on(rt: Option<&lodger_runtime>, f: impl FnOnce(&lodger_runtime) ->
     if rt.is_poisoned() {
         return enter(|| Err(Fail::new(LODGER_E_PANIC, "the runtime is poisoned")));
     }
+    if rt.is_busy() {
+        return enter(|| Err(Fail::misuse("the functions of a host's table may not call lodger")));
+    }
     settle(catch_unwind(AssertUnwindSafe(|| f(rt))), Some(rt))
 }
 

@@ -56,6 +56,16 @@ impl Program {
         program
     }
 
+    /// A module of an example's.
+    pub(crate) fn example(folder: &str, file: &str) -> Self {
+        let examples = crate_dir().join("../foreign-loop-examples");
+        let mut program = Self::made(folder, "c", "cc", "-std=c11");
+        program.source = examples.join(folder).join(file);
+        let common = format!("-I{}", examples.join("common").display());
+        program.flags.extend(["-shared".to_owned(), "-fPIC".to_owned(), common]);
+        program
+    }
+
     fn made(name: &str, ending: &str, compiler: &'static str, standard: &str) -> Self {
         let source = crate_dir().join(format!("tests/c/{name}.{ending}"));
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).to_vec();
