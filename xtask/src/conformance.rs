@@ -85,7 +85,8 @@ fn client(script: &str, env: &Path, set: &str) -> Res<String> {
 /// `cargo xtask conformance httpwg [FILTER]`: the HTTP/2 suite of that name.
 pub(crate) fn run_httpwg(filter: Option<&str>) -> ExitCode {
     let mut steps = Steps::new(false);
-    if steps.step("release build", || sh::build_release().map(|()| Outcome::Passed(String::new()))) {
+    if steps.step("release build", || sh::build_release().map(|()| Outcome::Passed(String::new())))
+    {
         steps.step("httpwg", || httpwg(filter));
     }
     steps.finish()
