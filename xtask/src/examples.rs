@@ -273,6 +273,33 @@ const EXAMPLES: &[Example] = &[
         threads: 3,
     },
     Example {
+        name: "node-addon",
+        needs: &["node"],
+        build: &[
+            &["cargo", "build", "--locked", "-p", "node-addon"],
+            // Workers that are terminated, a process that ends by itself, and one that exits.
+            &[
+                "node",
+                "foreign-loop-examples/node-addon/worker.js",
+                "{target}/debug/libnode_addon.so",
+            ],
+            &[
+                "node",
+                "foreign-loop-examples/node-addon/worker.js",
+                "{target}/debug/libnode_addon.so",
+                "exit",
+            ],
+        ],
+        command: &[
+            "node",
+            "--v8-pool-size=4",
+            "foreign-loop-examples/node-addon/main.js",
+            "{target}/debug/libnode_addon.so",
+        ],
+        host: "Node.js v",
+        threads: 7,
+    },
+    Example {
         name: "gtk4-ticker",
         needs: &["Xvfb"],
         build: &[&["cargo", "build", "--locked", "-p", "gtk4-ticker"]],
