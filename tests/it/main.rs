@@ -19,6 +19,8 @@ mod h2;
 mod http;
 mod idle;
 mod kit;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod pipeline;
 #[cfg(unix)]
 mod real;
