@@ -109,7 +109,7 @@ fn large_bodies_go_both_ways_within_the_windows() {
         let rig = Rig::with(Trigger::Edge, Limits::default(), seed, Faults::lossless());
         rig.serve(routes());
         let client = client(&rig);
-        let body: Vec<u8> = (0..2_000_000u32).map(|n| (n * 7 >> 3) as u8).collect();
+        let body: Vec<u8> = (0..2_000_000u32).map(|n| ((n * 7) >> 3) as u8).collect();
         let got = Results::default();
 
         client.post("http://127.0.0.1/echo", &body).whole(8 << 20, into(&got));
