@@ -153,6 +153,19 @@ fn make_autobahn(python: &Path, env: &Path) -> Res {
     sh::run(600, &path(env.join("bin/pip")), &suite).map(drop)
 }
 
+/// Gives the HTTP/2 suite, built under `target/` if need be. Its lock file is its own: newer
+/// versions of what it is made of do not fit together.
+pub(crate) fn httpwg() -> Res<PathBuf> {
+    let root = sh::target("tools");
+    let suite = root.join("bin/httpwg");
+    if !suite.is_file() {
+        let into = root.to_string_lossy();
+        let args = ["install", "-q", "--locked", "--root", &into, "httpwg-cli@0.2.5"];
+        sh::run(1200, "cargo", &args)?;
+    }
+    Ok(suite)
+}
+
 fn python2() -> Option<PathBuf> {
     let pyenv = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
     let pyenv = pyenv.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".pyenv")))?;
