@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         [host, mode] => run(host, mode, "10"),
         [host, mode, seconds] => run(host, mode, seconds),
-        _ => Err("usage: bench-hosts HOST serve|steady|flood|timers|idle [SECONDS]".into()),
+        _ => Err("usage: bench-hosts HOST serve|traced|steady|flood|timers|idle [SECONDS]".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,8 @@ use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use lodger::Runtime;
+use lodger::{Budget, Runtime};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::guest::{self, Lateness};
 
@@ -24,6 +25,9 @@ pub(crate) enum Act {
 enum Mode {
     /// The guest serves until the program is killed.
     Serve,
+    /// As `Serve`, while system calls are counted: that makes each so slow that a turn's slice of
+    /// time would be its bound, which it is not otherwise.
+    Traced,
     /// A quarter of the time alone, half with the guest, a quarter alone.
     Steady,
     /// The guest serves while the host has a tick a millisecond.
@@ -45,6 +49,9 @@ pub(crate) struct Script {
     there: Cell<bool>,
     /// How late each tick of the host's was, in nanoseconds: alone, with the guest, alone again.
     ticks: [Lateness; 3],
+    /// Time on a processor from one tick to the next, in nanoseconds.
+    burnt: Lateness,
+    cpu: Cell<i64>,
     timers: Lateness,
     /// Descriptors before the guest came and after it had gone.
     descriptors: Cell<[usize; 2]>,
@@ -62,6 +69,7 @@ impl Script {
     pub(crate) fn new(mode: &str, time: Duration) -> Option<Self> {
         let (mode, millis) = match mode {
             "serve" => (Mode::Serve, 10),
+            "traced" => (Mode::Traced, 10),
             "steady" => (Mode::Steady, 10),
             "flood" => (Mode::Flood, 1),
             "timers" => (Mode::Timers, 100),
@@ -78,6 +86,8 @@ impl Script {
             rt: RefCell::default(),
             there: Cell::new(false),
             ticks: Default::default(),
+            burnt: Rc::default(),
+            cpu: Cell::default(),
             timers: Rc::default(),
             descriptors: Cell::default(),
             turns: Cell::default(),
@@ -97,6 +107,8 @@ impl Script {
         if let Some(ticks) = self.phase(passed).and_then(|phase| self.ticks.get(phase)) {
             let late = now.saturating_duration_since(self.due.get()).as_nanos();
             ticks.borrow_mut().push(i64::try_from(late).unwrap_or(i64::MAX));
+            let cpu = thread_cpu();
+            self.burnt.borrow_mut().push(cpu - self.cpu.replace(cpu));
         }
         self.due.set((self.due.get() + self.period).max(now));
         let act = self.act(passed);
@@ -116,7 +128,7 @@ impl Script {
     fn act(&self, passed: Duration) -> Act {
         let from = if self.mode == Mode::Steady { self.time / 4 } else { Duration::ZERO };
         let until = match self.mode {
-            Mode::Serve => Duration::MAX,
+            Mode::Serve | Mode::Traced => Duration::MAX,
             Mode::Steady => self.time * 3 / 4,
             _ => self.time,
         };
@@ -126,7 +138,8 @@ impl Script {
             _ if self.mode == Mode::Timers && self.timers.borrow().len() >= SHOTS as usize => {
                 Act::Stop
             }
-            _ if self.mode != Mode::Serve && passed >= self.time => Act::Stop,
+            _ if passed >= until && self.mode != Mode::Steady => Act::Stop,
+            _ if self.mode == Mode::Steady && passed >= self.time => Act::Stop,
             _ => Act::Nothing,
         }
     }
@@ -144,8 +157,10 @@ impl Script {
     fn open(&self) -> std::io::Result<()> {
         self.descriptors.set([descriptors()?, 0]);
         let rt = guest::open()?;
-        if self.mode == Mode::Timers {
-            guest::short_timers(&rt, SHOTS, &self.timers);
+        match self.mode {
+            Mode::Timers => guest::short_timers(&rt, SHOTS, &self.timers),
+            Mode::Traced => rt.set_budget(Budget { slice: Duration::MAX, ..Budget::default() }),
+            _ => {}
         }
         *self.rt.borrow_mut() = Some(rt);
         self.there.set(true);
@@ -183,7 +198,7 @@ impl Script {
         let count = |phase: &Lateness| phase.borrow().len();
         let [first, with, last] = &self.ticks;
         match self.mode {
-            Mode::Serve => String::new(),
+            Mode::Serve | Mode::Traced => String::new(),
             Mode::Steady => format!(
                 "ticks_before={} ticks_with={} ticks_after={} slips_before={} slips_with={} \
                  slips_after={} fds_before={before} fds_after={after}",
@@ -194,7 +209,11 @@ impl Script {
                 slips(with),
                 slips(last)
             ),
-            Mode::Flood => format!("ticks={} {}", count(with), quantiles(with)),
+            Mode::Flood => {
+                let burnt = self.burnt.borrow().iter().skip(1).copied().collect();
+                let cpu = quantiles(&Rc::new(RefCell::new(burnt))).replace('p', "cpu_p");
+                format!("ticks={} {} {cpu}", count(with), quantiles(with))
+            }
             Mode::Timers => {
                 let early = self.timers.borrow().iter().filter(|late| **late < 0).count();
                 format!("early={early} {}", quantiles(&self.timers))
@@ -216,6 +235,11 @@ fn quantiles(late: &Lateness) -> String {
         sorted.get(last * percent / 100).copied().unwrap_or_default() / 1_000
     };
     format!("p50={} p90={} p99={} max={}", at(50), at(90), at(99), at(100))
+}
+
+fn thread_cpu() -> i64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
 fn descriptors() -> std::io::Result<usize> {

@@ -94,7 +94,7 @@ pub(super) fn row(row: &Row, plan: Plan, cores: Cores, subjects: &[Subject]) -> 
 pub(super) fn calls(cores: Cores, subjects: &[Subject]) -> Res<Vec<(&'static str, f64)>> {
     let mut all = Vec::new();
     for subject in subjects {
-        let server = Server::spawn(&mut subject.command(cores, &["serve"]))?;
+        let server = Server::spawn(&mut subject.command(cores, &["traced"]))?;
         let mut load = Load::with(exchange(1), server.port(), 100)?;
         load.run(10_000)?;
         if let Some(each) = count::calls(server.pid(), &mut load, 10_000, 3)? {

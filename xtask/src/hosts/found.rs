@@ -89,7 +89,9 @@ impl Found {
         at_most(slips, 0.0, note)
     }
 
-    /// Six clients send as fast as they can, and the host has a tick a millisecond.
+    /// Six clients send as fast as they can, and the host has a tick a millisecond. Where others
+    /// have the processor meanwhile it is late all the same: then the time counts that its thread
+    /// was busy from one tick to the next.
     pub(super) fn flood(&mut self, cores: Cores, subject: &Subject, seconds: u32) -> Res<Outcome> {
         let (late, figures) = best_of(|| {
             let mut command = subject.command(cores, &["flood", &seconds.to_string()]);
@@ -100,8 +102,11 @@ impl Found {
             let figures = Figures(server.wait(LIMIT)?.well()?.stderr);
             Ok((figures.get("p99")?, figures))
         })?;
-        self.flood = format!("{:.1} · {:.1}", figures.get("p50")? / 1e3, late / 1e3);
-        at_most(late, HELD_UP, format!("the host's timer is late by {} ms (p50 · p99)", self.flood))
+        let busy = figures.get("cpu_p99")?;
+        let late_at = |name: &str| figures.get(name).map(|micros| micros / 1e3);
+        self.flood = format!("{:.1} · {:.1} · {:.1}", late_at("p50")?, late / 1e3, busy / 1e3);
+        let note = format!("late, late of 99 in 100, busy between ticks, in ms: {}", self.flood);
+        at_most(late.min(busy), HELD_UP, note)
     }
 }
 

@@ -22,7 +22,7 @@ use report::Report;
 use subjects::Subject;
 
 /// Descriptors for a row of 1,010 connections to each of a dozen servers.
-const DESCRIPTORS: u32 = 40_000;
+const DESCRIPTORS: u32 = 20_000;
 
 /// How long to measure.
 #[derive(Clone, Copy)]
@@ -62,6 +62,8 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     if steps.step("release build", build) {
         let lws = steps.step("libwebsockets", build_lws);
         if steps.step("processors", || report.begin(plan)) {
+            // The loader as well: a slow one makes batches small.
+            let _ = sh::run(5, "renice", &["-n", "-15", "-p", &std::process::id().to_string()]);
             measure(&mut steps, plan, lws, &mut report);
         }
     }

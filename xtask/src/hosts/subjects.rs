@@ -1,7 +1,7 @@
 //! Who is measured.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::bench::Cores;
 use crate::sh;
@@ -31,10 +31,11 @@ impl Subject {
     }
 
     /// Makes the command that runs it on the server's processor; its modes are those of
-    /// `bench-hosts`.
+    /// `bench-hosts`. What else this machine does comes behind it, where that is allowed.
     pub(super) fn command(&self, cores: Cores, mode: &[&str]) -> Command {
-        let mut command = cores.server(&self.program);
-        command.arg(self.host).args(mode);
+        let mut command = cores.server(Path::new("nice"));
+        command.args(["-n", "-15"]).arg(&self.program).arg(self.host).args(mode);
+        command.stdout(Stdio::null());
         command
     }
 }
