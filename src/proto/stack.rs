@@ -111,7 +111,7 @@ impl Stack {
     ) -> Result<Option<Event<'s>>, Error> {
         match self {
             Self::Raw(raw) => Ok(raw.poll(rx)),
-            Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
             Self::Client(client) => Ok(client.poll(cx, rx, scratch)?.map(Event::Response)),
             #[cfg(feature = "ws")]
             Self::WsDial(dial) => {
@@ -178,7 +178,7 @@ impl Stack {
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
-            Self::H1(http) => http.on_deadline(cx, tx),
+            Self::H1(http) => http.on_deadline(cx),
             Self::Client(client) => client.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::WsDial(dial) => dial.http.on_deadline(cx.now),

@@ -22,6 +22,9 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("Xvfb", &["xvfb"]),
     ("xvfb-run", &["xvfb", "xauth"]),
     ("chromium", &["chromium"]),
+    ("nginx", &["nginx"]),
+    ("wget", &["wget"]),
+    ("aria2c", &["aria2"]),
     ("import", &["imagemagick"]),
 ];
 
