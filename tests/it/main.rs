@@ -17,6 +17,8 @@ mod forms;
 mod http;
 mod idle;
 mod kit;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod pipeline;
 #[cfg(unix)]
 mod real;
