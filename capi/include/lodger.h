@@ -384,7 +384,7 @@ typedef struct lodger_field {
 
 /**
  * Is told of each wait before another attempt: how long it is, and why the last one ended
- * (`LODGER_REASON_…`).
+ * (`LODGER_REASON_...`).
  */
 typedef void (*lodger_retry_fn)(struct lodger_runtime *rt,
                                 uint64_t delay_us,
@@ -406,7 +406,7 @@ typedef struct lodger_ws_client_options {
     /** How many times in a row it tries again by itself: 0 never, -1 for ever. */
     int32_t attempts;
     /**
-     * Milliseconds to wait after the first failure in a row, the second …; the last for all
+     * Milliseconds to wait after the first failure in a row, the second and so on; the last for all
      * others. NULL: 0.5, 1, 2, 4, 8, 16, 30 s.
      */
     const uint32_t *delays_ms;

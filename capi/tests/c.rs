@@ -167,16 +167,16 @@ fn python_loads_it_and_an_exception_there_harms_nobody() {
 }
 
 #[test]
-fn the_header_is_cpp_too() {
+fn the_headers_are_cpp_too() {
     for standard in ["c++11", "c++20"] {
-        let header = crate_dir().join("include/lodger.h");
-        let args = ["-fsyntax-only", "-x", "c++", "-Wall", "-Wextra", "-Wconversion", "-Werror"];
-
-        let mut compiler = Command::new("c++");
-        let output =
-            compiler.args(args).arg(format!("-std={standard}")).arg(header).output().unwrap();
-
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Program::header("lodger.h", standard).check();
+        let glue = [("lodger-glib.h", "glib-2.0"), ("lodger-uv.h", "libuv")];
+        for (header, library) in glue {
+            match Program::header(header, standard).with_library(library) {
+                Some(program) => program.check(),
+                None => println!("skipped: no {library}"),
+            }
+        }
     }
 }
 

@@ -60,6 +60,21 @@ impl Program {
         program
     }
 
+    /// A header, to be looked at as C++ by this standard.
+    pub(crate) fn header(name: &str, standard: &str) -> Self {
+        let mut program = Self::made(name, "h", "c++", &format!("-std={standard}"));
+        program.source = crate_dir().join("include").join(name);
+        program
+    }
+
+    /// Has the compiler look at it, and make nothing.
+    pub(crate) fn check(&self) {
+        let mut compiler = Command::new(self.compiler);
+        compiler.args(["-fsyntax-only", "-x", "c++"]).args(&self.flags).arg("-I");
+        let output = compiler.arg(crate_dir().join("include")).arg(&self.source).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// A module of an example's.
     pub(crate) fn example(folder: &str, file: &str) -> Self {
         let examples = crate_dir().join("../foreign-loop-examples");
