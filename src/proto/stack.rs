@@ -9,14 +9,20 @@ use lodger_backend::Micros;
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::proto::h1;
+#[cfg(feature = "h2")]
+use crate::proto::h2;
 #[cfg(feature = "mqtt")]
 use crate::proto::mqtt;
 #[cfg(feature = "ws")]
 use crate::proto::ws;
 use crate::{Error, Limits};
 
+mod answering;
 mod parcel;
 
+pub(crate) use answering::Answering;
+#[cfg(feature = "h2")]
+pub(crate) use answering::OnStream;
 pub(crate) use parcel::{Cargo, Parcel, Shared, Takes};
 
 /// The protocol of one connection. It changes when an upgrade succeeds; the input goes on.
@@ -27,6 +33,16 @@ pub(crate) enum Stack {
     H1(h1::Server),
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     Client(Box<h1::Client>),
+    /// A connection of streams, each of which has a slot of its own.
+    #[cfg(feature = "h2")]
+    H2(Box<h2::Connection>),
+    /// The server's side of a stream.
+    #[cfg(feature = "h2")]
+    Exchange(h2::Exchange),
+    /// The client's side of a stream.
+    #[cfg(feature = "h2")]
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
+    Asking(Box<h2::Asking>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
     #[cfg(feature = "mqtt")]
@@ -61,6 +77,9 @@ pub(crate) enum Event<'s> {
     End,
     Http(h1::Event<'s>),
     Response(h1::ResponseEvent<'s>),
+    /// Of a stream, to be told to its own slot.
+    #[cfg(feature = "h2")]
+    H2(h2::Event<'s>),
     #[cfg(feature = "ws")]
     Ws(ws::Event<'s>),
     #[cfg(feature = "mqtt")]
@@ -111,7 +130,22 @@ impl Stack {
     ) -> Result<Option<Event<'s>>, Error> {
         match self {
             Self::Raw(raw) => Ok(raw.poll(rx)),
-            Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            #[cfg(feature = "h2")]
+            Self::H1(http) if http.is_fresh() && h2_may_begin(rx) => {
+                if rx.len() < h2::PREFACE.len() {
+                    return Ok(None);
+                }
+                *self =
+                    Self::H2(Box::new(h2::Connection::new(h2::Role::Server, cx.now, cx.limits)));
+                self.poll(cx, rx, scratch, tx)
+            }
+            Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => Ok(connection.poll(cx, rx, scratch, tx)?.map(Event::H2)),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => Ok(exchange.poll(rx, scratch).map(Event::Http)),
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => Ok(asking.poll(cx, rx, scratch)?.map(Event::Response)),
             Self::Client(client) => Ok(client.poll(cx, rx, scratch)?.map(Event::Response)),
             #[cfg(feature = "ws")]
             Self::WsDial(dial) => {
@@ -137,6 +171,12 @@ impl Stack {
                 http.begin_wait(now, limits);
                 http.deadline()
             }
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => connection.deadline(limits),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => exchange.deadline(),
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => asking.deadline(),
             Self::Client(client) => {
                 client.begin_wait(now, &limits.client);
                 client.deadline()
@@ -178,8 +218,14 @@ impl Stack {
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
-            Self::H1(http) => http.on_deadline(cx, tx),
+            Self::H1(http) => http.on_deadline(cx),
             Self::Client(client) => client.on_deadline(cx.now),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => connection.on_deadline(cx, tx),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => exchange.on_deadline(cx.now, &cx.limits.h1),
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => asking.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::WsDial(dial) => dial.http.on_deadline(cx.now),
             #[cfg(feature = "ws")]
@@ -196,6 +242,12 @@ impl Stack {
             Self::H1(http) => !http.reads_body(),
             // A response without a body ends by an event of its own.
             Self::Client(client) => client.is_idle() || client.is_over(),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => !connection.has_news(),
+            #[cfg(feature = "h2")]
+            Self::Exchange(_) => true,
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => !asking.has_news(),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.is_quiet(),
             #[cfg(feature = "ws")]
@@ -229,6 +281,8 @@ impl Stack {
             Self::Raw(_) => true,
             Self::H1(http) => !http.awaits_answer() || http.reads_body(),
             Self::Client(_) => true,
+            #[cfg(feature = "h2")]
+            Self::H2(_) | Self::Exchange(_) | Self::Asking(_) => true,
             #[cfg(feature = "ws")]
             Self::Ws(_) | Self::WsDial(_) => true,
             #[cfg(feature = "mqtt")]
@@ -248,6 +302,18 @@ impl Stack {
             Self::H1(_) => Flow::Open,
             Self::Client(client) if client.is_over() => Flow::Done { linger: false },
             Self::Client(_) => Flow::Open,
+            #[cfg(feature = "h2")]
+            Self::H2(connection) if ended && connection.is_idle() => Flow::Done { linger: false },
+            #[cfg(feature = "h2")]
+            Self::H2(_) if ended => Flow::Lost,
+            #[cfg(feature = "h2")]
+            Self::H2(connection) if connection.must_close() => Flow::Done { linger: true },
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) if exchange.is_over() => Flow::Done { linger: false },
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) if asking.is_over() => Flow::Done { linger: false },
+            #[cfg(feature = "h2")]
+            Self::H2(_) | Self::Exchange(_) | Self::Asking(_) => Flow::Open,
             #[cfg(feature = "ws")]
             Self::WsDial(dial) if dial.http.is_over() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
@@ -269,6 +335,8 @@ impl Stack {
         match self {
             Self::H1(http) => http.is_idle(),
             Self::Client(client) => client.is_idle(),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => connection.is_idle(),
             _ => false,
         }
     }
@@ -284,6 +352,13 @@ impl Stack {
             Self::Raw(_) => false,
             // A response under way may still come to its end, within the grace.
             Self::Client(client) => why == Farewell::Leaving && !client.is_idle(),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => {
+                connection.go_away(tx);
+                !connection.is_idle()
+            }
+            #[cfg(feature = "h2")]
+            Self::Exchange(_) | Self::Asking(_) => why == Farewell::Leaving,
             #[cfg(feature = "ws")]
             Self::WsDial(_) => false,
             Self::H1(http) => h1_farewell(http, tx, why),
@@ -302,12 +377,28 @@ impl Stack {
         }
     }
 
+    /// Whether a request's answer is not complete.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        match self {
+            Self::H1(http) => http.awaits_answer(),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => exchange.awaits_answer(),
+            _ => false,
+        }
+    }
+
     /// The protocol's name, for people to read.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Raw(_) => "raw",
             Self::H1(_) => "http/1.1",
             Self::Client(_) => "http/1.1 client",
+            #[cfg(feature = "h2")]
+            Self::H2(_) => "http/2",
+            #[cfg(feature = "h2")]
+            Self::Exchange(_) => "http/2 stream",
+            #[cfg(feature = "h2")]
+            Self::Asking(_) => "http/2 stream of a client",
             #[cfg(feature = "ws")]
             Self::WsDial(_) => "websocket client",
             #[cfg(feature = "ws")]
@@ -341,6 +432,33 @@ impl WsDial {
             }
         }
     }
+}
+
+#[cfg(feature = "h2")]
+impl Stack {
+    /// Whether the connection of this stream is to end it once its output has gone.
+    pub(crate) fn ends_stream(&self) -> bool {
+        match self {
+            Self::Exchange(exchange) => !exchange.awaits_answer(),
+            Self::Asking(asking) => asking.is_sent(),
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.is_closed(),
+            _ => false,
+        }
+    }
+
+    /// Whether a stream that ends is to be reset, so that the peer can tell that it broke off.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Exchange(exchange) if exchange.is_broken())
+    }
+}
+
+/// Whether what has arrived can be the preface of HTTP/2: RFC 9113, section 3.3.
+#[cfg(feature = "h2")]
+fn h2_may_begin(rx: &Rx<'_>) -> bool {
+    let there = rx.len().min(h2::PREFACE.len());
+    // No method but PRI, which is no method, begins like this.
+    there >= 3 && !rx.eof() && rx.peek().get(..there) == h2::PREFACE.get(..there)
 }
 
 /// A client goes in good order, so that its will stays unsaid; a server says why.

@@ -17,6 +17,8 @@ pub(crate) mod fanout;
 pub(crate) mod file;
 pub(crate) mod handler;
 mod id;
+#[cfg(feature = "h2")]
+mod link;
 mod listen;
 mod pages;
 mod pump;

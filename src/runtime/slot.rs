@@ -70,6 +70,14 @@ impl Flags {
     pub(crate) const CONNECTING: Self = Self(1 << 14);
     /// A part of a file is to be sent behind the queue.
     pub(crate) const FILE: Self = Self(1 << 16);
+    /// It is a stream of a connection.
+    #[cfg_attr(not(feature = "h2"), allow(dead_code, reason = "only HTTP/2 has streams"))]
+    pub(crate) const STREAM: Self = Self(1 << 17);
+    /// It is a connection of streams.
+    #[cfg_attr(not(feature = "h2"), allow(dead_code, reason = "only HTTP/2 has streams"))]
+    pub(crate) const STREAMS: Self = Self(1 << 18);
+    /// Either: its output is not its own alone.
+    pub(crate) const LINKED: Self = Self(Self::STREAM.0 | Self::STREAMS.0);
     /// Any of them: a turn may have something to do though nothing has arrived.
     const STIRS: Self =
         Self(Self::KICK.0 | Self::WANT.0 | Self::SHARED.0 | Self::CONNECTING.0 | Self::FILE.0);
@@ -102,6 +110,9 @@ pub(crate) struct Slot {
     /// The first of the timers that hang on this connection; 0 is none, else index + 1.
     pub(crate) timers: u32,
     pub(crate) sock: Option<Sock>,
+    /// Of a stream: which one it is.
+    #[cfg(feature = "h2")]
+    pub(crate) link: super::link::Link,
     pub(crate) stack: Stack,
     pub(crate) app: App,
     pub(crate) out: Out,
@@ -173,11 +184,12 @@ impl Slot {
             State::Dead => true,
             State::Closing => !self.has_output() || self.ready.is_write(),
             State::Linger => self.flags.has(Flags::KICK) || self.ready.is_read(),
+            // What else is to be done waits for the connection.
+            State::Open if self.flags.has(Flags::CONNECTING) => self.ready.is_write(),
             State::Open => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
-                    || self.ready.is_write()
-                        && (self.has_output() || self.flags.has(Flags::CONNECTING))
+                    || self.ready.is_write() && self.has_output()
                     || self.wants_writable(limits)
             }
         }
@@ -272,7 +284,7 @@ impl Slot {
     }
 
     /// Lets a connection go on that had stopped because too much output waited.
-    fn after_send(&mut self, queued: usize, limits: &Limits) {
+    pub(super) fn after_send(&mut self, queued: usize, limits: &Limits) {
         let (high, low) = (limits.io.queue_high, limits.io.queue_low);
         if self.flags.has(Flags::BLOCKED) && self.out.len() <= high {
             self.flags.clear(Flags::BLOCKED);

@@ -1,4 +1,5 @@
-//! What the window shows, by the pixels of a display that nobody sees.
+//! What the window shows, by the pixels of a display that nobody sees. `LODGER_TICKER` names
+//! another program of the same looks.
 
 #![forbid(unsafe_code)]
 
@@ -71,7 +72,8 @@ impl Display {
     }
 
     fn ticker(&self, feed: u16) -> Process {
-        let mut ticker = Command::new(env!("CARGO_BIN_EXE_gtk4-ticker"));
+        let ours = || env!("CARGO_BIN_EXE_gtk4-ticker").into();
+        let mut ticker = Command::new(std::env::var_os("LODGER_TICKER").unwrap_or_else(ours));
         ticker
             .env("DISPLAY", &self.number)
             .env("GDK_BACKEND", "x11")
