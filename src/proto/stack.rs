@@ -138,7 +138,7 @@ impl Stack {
                 *self = Self::h2_server(cx.now, cx.limits);
                 self.poll(cx, rx, scratch, tx)
             }
-            Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
             #[cfg(feature = "h2")]
             Self::H2(connection) => Ok(connection.poll(cx, rx, scratch, tx)?.map(Event::H2)),
             #[cfg(feature = "h2")]
@@ -217,7 +217,7 @@ impl Stack {
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
-            Self::H1(http) => http.on_deadline(cx, tx),
+            Self::H1(http) => http.on_deadline(cx),
             Self::Client(client) => client.on_deadline(cx.now),
             #[cfg(feature = "h2")]
             Self::H2(connection) => connection.on_deadline(cx, tx),
