@@ -139,8 +139,7 @@ impl Stack {
                 if rx.len() < h2::PREFACE.len() {
                     return Ok(None);
                 }
-                *self =
-                    Self::H2(Box::new(h2::Connection::new(h2::Role::Server, cx.now, cx.limits)));
+                *self = Self::h2_server(cx.now, cx.limits);
                 self.poll(cx, rx, scratch, tx)
             }
             Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
@@ -444,6 +443,11 @@ impl WsDial {
 
 #[cfg(feature = "h2")]
 impl Stack {
+    /// Begins the server's end of a connection of streams.
+    pub(crate) fn h2_server(now: Micros, limits: &Limits) -> Self {
+        Self::H2(Box::new(h2::Connection::new(h2::Role::Server, now, limits)))
+    }
+
     /// Whether the connection of this stream is to end it once its output has gone.
     pub(crate) fn ends_stream(&self) -> bool {
         match self {
