@@ -24,6 +24,8 @@ pub enum Wire {
     H1(u16),
     /// A WebSocket Close frame with this code.
     Ws(u16),
+    /// A TLS alert with this description: RFC 8446, section 6.
+    Tls(u8),
 }
 
 /// Why something failed. Small, `Copy` and made without allocation, since a peer can cause it.

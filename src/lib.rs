@@ -152,6 +152,14 @@ pub mod live {
     pub use crate::app::live::Live;
 }
 
+/// TLS: who we are, whom we trust, and what a handshake agreed on.
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use crate::proto::tls::{
+        ClientConfig, Identity, Plain, Roots, ServerBuilder, ServerConfig, Session,
+    };
+}
+
 /// Plain byte streams.
 #[cfg(feature = "std")]
 pub mod raw {

@@ -13,6 +13,8 @@ pub mod h1;
 mod split;
 #[cfg(feature = "std")]
 pub(crate) mod stack;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 #[cfg(feature = "ws")]
 pub mod ws;
 
