@@ -73,7 +73,7 @@
 //!
 //! # Features
 //!
-//! `default = ["std", "mio", "h1", "ws", "client", "server", "live"]`; `json` reads and writes JSON
+//! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live"]`; `json` reads and writes JSON
 //! bodies by serde, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::string::{String, ToString};
+use std::time::Duration;
 use std::vec::Vec;
 
 use lodger_backend::Addr;
@@ -97,6 +98,9 @@ pub struct Whole {
     pub body: Vec<u8>,
     /// How long it took.
     pub timing: Timing,
+    /// How long the server asks to wait before another request (Retry-After); what
+    /// [`Retry::delay`](crate::policy::Retry::delay) takes.
+    pub retry_after: Option<Duration>,
 }
 
 impl Whole {
@@ -185,13 +189,18 @@ impl Ask {
     /// with the request is told to `f` as well.
     pub fn whole(self, most: usize, f: impl FnOnce(Result<Whole, Failure>) + 'static) {
         let h = self.client.0.h.clone();
-        let whole =
-            Whole { status: 0, fields: Vec::new(), body: Vec::new(), timing: Timing::default() };
+        let whole = Whole {
+            status: 0,
+            fields: Vec::new(),
+            body: Vec::new(),
+            timing: Timing::default(),
+            retry_after: None,
+        };
         let collect = Rc::new(RefCell::new(Some(f)));
         let told = Rc::clone(&collect);
         let fetch = Collect { whole, most, over: false, f: move |result| tell(&told, result) };
         if let Err(e) = self.send(fetch) {
-            h.after(core::time::Duration::ZERO, move |_| {
+            h.after(Duration::ZERO, move |_| {
                 tell(&collect, Err(Failure::before(Stage::Name, Reason::Peer(e))));
             });
         }
@@ -324,7 +333,7 @@ impl Attempt {
             Err(e) => {
                 let mut fetch = fetch;
                 let failure = Failure::before(Stage::Name, Reason::Io(e.kind()));
-                h.after(core::time::Duration::ZERO, move |h| fetch.closed(h, Err(failure)));
+                h.after(Duration::ZERO, move |h| fetch.closed(h, Err(failure)));
             }
         }
     }
@@ -471,8 +480,10 @@ struct Collect<F> {
 }
 
 impl<F: FnMut(Result<Whole, Failure>) + 'static> Fetch for Collect<F> {
-    fn head(&mut self, _cx: &mut Cx<'_>, head: &ResponseHead<'_>) {
+    fn head(&mut self, cx: &mut Cx<'_>, head: &ResponseHead<'_>) {
         self.whole.status = head.status;
+        let unix = cx.runtime().unix_time();
+        self.whole.retry_after = head.retry_after().map(|asked| asked.wait(unix));
         self.whole.fields = head
             .fields
             .iter()

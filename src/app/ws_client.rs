@@ -91,7 +91,8 @@ impl Client {
         self
     }
 
-    /// Sets when it connects again by itself.
+    /// Sets when it connects again by itself. A server that refuses with Retry-After is left alone so
+    /// long, if that is longer than the policy's delay.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
@@ -245,14 +246,15 @@ impl Shared {
     }
 
     /// Waits for the next attempt, or gives up.
-    fn again(this: &Rc<Self>, handler: Box<dyn Handler>, up: Option<Duration>, why: Reason) {
+    fn again(this: &Rc<Self>, handler: Box<dyn Handler>, ended: Ended) {
+        let Ended { up, why, asked } = ended;
         let code = if let Reason::Closed { code } = why { Some(code) } else { None };
         let stops = this.stopped.get()
             || this.h.is_dead()
             || code.is_some_and(|code| this.retry.is_final(code));
         let failures = this.retry.failures_after(this.failures.get(), up);
         this.failures.set(failures);
-        let delay = this.retry.delay(failures, this.h.random(), None);
+        let delay = this.retry.delay(failures, this.h.random(), asked);
         let Some(delay) = delay.filter(|_| !stops) else { return };
         let shared = Rc::clone(this);
         let timer = this.h.after(delay, move |_| {
@@ -284,6 +286,15 @@ impl Stream for Shared {
             delay: waiting.map(|(_, delay)| delay),
         })
     }
+}
+
+/// How an attempt ended.
+struct Ended {
+    /// How long the WebSocket was open.
+    up: Option<Duration>,
+    why: Reason,
+    /// How long the server asks to wait.
+    asked: Option<Duration>,
 }
 
 /// Stands before the user's handler, and connects again when a connection has ended.
@@ -336,9 +347,11 @@ impl Handler for Redial {
         self.shared.current.set(None);
         self.shared.up.set(false);
         self.to(|handler| handler.closed(cx, why));
-        let up = self.opened.map(|at| cx.runtime().now() - at);
+        let h = cx.runtime();
+        let up = self.opened.map(|at| h.now() - at);
+        let asked = h.asked_wait(cx.id());
         if let Some(handler) = self.handler.take() {
-            Shared::again(&self.shared, handler, up, why);
+            Shared::again(&self.shared, handler, Ended { up, why, asked });
         }
     }
 }

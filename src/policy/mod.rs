@@ -1,5 +1,7 @@
-//! When to try again, as numbers and no clock.
+//! When to try again and when to give up, as numbers and no clock.
 
 mod retry;
+mod validity;
 
 pub use retry::Retry;
+pub use validity::{Due, Proof, Validity};

@@ -17,6 +17,7 @@ pub struct Retry {
     attempts: Option<u32>,
     jitter: u32,
     up_after: Duration,
+    most_asked: Duration,
     final_codes: Vec<u16>,
 }
 
@@ -36,6 +37,7 @@ impl Retry {
             attempts: None,
             jitter: 30,
             up_after: Duration::from_secs(5),
+            most_asked: Duration::from_secs(86_400),
             final_codes: [1000, 1002, 1003, 1007, 1008, 1009, 1010].to_vec(),
         }
     }
@@ -63,6 +65,13 @@ impl Retry {
     #[must_use]
     pub fn up_after(mut self, time: Duration) -> Self {
         self.up_after = time;
+        self
+    }
+
+    /// Sets how much of what a peer asks for is granted at most; a day unless set.
+    #[must_use]
+    pub fn most_asked(mut self, time: Duration) -> Self {
+        self.most_asked = time;
         self
     }
 
@@ -101,7 +110,8 @@ impl Retry {
         let share = u64::from(self.jitter) * u64::from(random) / u64::from(u32::MAX);
         let micros = u64::try_from(base.as_micros()).unwrap_or(u64::MAX);
         let jitter = Duration::from_micros(micros.saturating_mul(share) / 100);
-        Some(base.saturating_add(jitter).max(asked.unwrap_or_default()))
+        let asked = asked.unwrap_or_default().min(self.most_asked);
+        Some(base.saturating_add(jitter).max(asked))
     }
 }
 
@@ -143,6 +153,7 @@ mod tests {
 
         assert_eq!(retry.delay(1, 0, Some(MS(500))), Some(MS(500)));
         assert_eq!(retry.delay(1, 0, Some(MS(5))), Some(MS(100)));
+        assert_eq!(retry.most_asked(MS(300)).delay(1, 0, Some(MS(500))), Some(MS(300)));
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod events;
 pub mod form;
 #[cfg(feature = "h1")]
 pub mod h1;
+#[cfg(feature = "h2")]
+pub mod hpack;
 #[cfg(any(test, fuzzing))]
 mod split;
 #[cfg(feature = "std")]

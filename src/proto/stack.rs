@@ -62,9 +62,9 @@ pub(crate) enum Event<'s> {
     /// The server has agreed, with these extensions; the connection is a WebSocket now.
     #[cfg(feature = "ws")]
     Dialled(ws::Extensions),
-    /// The server answered with this status instead.
+    /// The server answered with this status instead, and asks to wait so long.
     #[cfg(feature = "ws")]
-    Refused(u16),
+    Refused(u16, Option<h1::RetryAfter>),
 }
 
 /// Whether a connection goes on.
@@ -286,7 +286,7 @@ impl WsDial {
                     return Ok(Some(Event::Dialled(agreed.extensions())));
                 }
                 Some(h1::ResponseEvent::Head(head)) if head.status >= 200 => {
-                    return Ok(Some(Event::Refused(head.status)));
+                    return Ok(Some(Event::Refused(head.status, head.retry_after())));
                 }
                 Some(_) => {}
             }

@@ -3,6 +3,7 @@
 use std::boxed::Box;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use std::vec::Vec;
 
 use lodger_backend::{Addr, Micros, Net, Ready};
@@ -25,6 +26,8 @@ pub(crate) struct Stages {
     began: Micros,
     connected: Option<Micros>,
     open: Option<Micros>,
+    /// How long the server asks to wait before another attempt.
+    asked: Option<Duration>,
 }
 
 impl Handle {
@@ -41,6 +44,12 @@ impl Handle {
     /// `NotFound`: they do not.
     pub fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         self.0.net.lookup(host, port)
+    }
+
+    /// Gives how long the server of an attempt asked to wait before another.
+    #[cfg(all(feature = "client", feature = "ws"))]
+    pub(crate) fn asked_wait(&self, id: ConnId) -> Option<Duration> {
+        self.core().named(id)?.extra.as_ref()?.stages?.asked
     }
 
     /// Gives a number that nobody can guess.
@@ -129,7 +138,7 @@ impl Core {
         let index = id.index;
         let websocket = stack_is_websocket(self, index);
         if websocket && let Some(extra) = self.extra(index) {
-            extra.stages = Some(Stages { began: now, connected: None, open: None });
+            extra.stages = Some(Stages { began: now, connected: None, open: None, asked: None });
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.ready = Ready::NONE;
@@ -160,6 +169,18 @@ impl Core {
         if let Some(stages) = stages {
             stages.open = Some(now);
         }
+    }
+}
+
+#[cfg(feature = "ws")]
+impl Core {
+    /// Ends a WebSocket's attempt that the server has answered otherwise.
+    pub(crate) fn refuse(&mut self, id: ConnId, status: u16, asked: Option<Duration>) {
+        let stages = self.named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stages.as_mut());
+        if let Some(stages) = stages {
+            stages.asked = asked;
+        }
+        self.abort(id.index, Reason::Refused { status });
     }
 }
 

@@ -42,8 +42,9 @@ pub(crate) fn pump(
             #[cfg(feature = "ws")]
             (Event::Dialled(_), App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
             #[cfg(feature = "ws")]
-            (Event::Refused(status), App::Ws { .. }) => {
-                h.core().abort(id.index, Reason::Refused { status });
+            (Event::Refused(status, asked), App::Ws { .. }) => {
+                let asked = asked.map(|asked| asked.wait(h.unix_time()));
+                h.core().refuse(id, status, asked);
             }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}

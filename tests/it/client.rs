@@ -341,6 +341,42 @@ fn a_websocket_comes_back_by_its_policy() {
     rig.end();
 }
 
+/// RFC 9110, 10.2.3: what the server asks for is granted where it is longer than the policy's own.
+#[test]
+fn a_server_that_asks_for_time_gets_it() {
+    for (asks, waits) in [
+        ("3", ms(3000)),
+        ("0", ms(100)),
+        // The simulation's clock began at 22:13:20.
+        ("Tue, 14 Nov 2023 22:13:25 GMT", ms(5000)),
+        ("soon", ms(100)),
+    ] {
+        let rig = Rig::new(Trigger::Edge);
+        rig.serve(
+            http::Server::new().get("/", |_, res| res.header("Retry-After", asks).error(503)),
+        );
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let waited = Rc::clone(&told);
+        let client = Client::new(&rig.rt);
+        let heard = Heard::default();
+
+        ws::Client::new("ws://127.0.0.1/")
+            .retry(Retry::new(&[ms(100)]).jitter(0).attempts(Some(1)))
+            .on_retry(move |_, wait, _| waited.borrow_mut().push(wait))
+            .connect(&rig.rt, heard.clone())
+            .unwrap();
+        rig.run_for(ms(10));
+        let whole = get(&rig, &client, "http://127.0.0.1/", ms(10)).unwrap();
+        rig.run_for(secs(6));
+
+        assert_eq!(*told.borrow(), [waits], "{asks}");
+        assert_eq!(heard.closed.borrow()[..], [Reason::Refused { status: 503 }; 2]);
+        let asked = whole.retry_after;
+        assert_eq!(asked.unwrap_or_default().max(ms(100)), waits, "{asks}");
+        rig.end();
+    }
+}
+
 #[test]
 fn the_list_shows_each_stream_and_when_it_tries_again() {
     let rig = Rig::new(Trigger::Edge);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use lodger::policy::Validity;
 use lodger::sim::{Faults, Wire};
 use lodger::{ConnId, Limits, Reason, SendError, http, ws};
 use lodger_backend::Trigger;
@@ -321,7 +322,7 @@ fn a_silent_peer_is_pinged_and_kept_if_it_answers() {
 
 #[test]
 fn silence_may_be_allowed() {
-    let config = ws::Config::default().ping_after(None);
+    let config = ws::Config::default().validity(Validity::never());
     let rig = rig(http::Server::new().ws_with("/", config, |_| Ok(Echo)));
     let wire = rig.upgrade("/");
 

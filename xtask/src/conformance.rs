@@ -1,25 +1,39 @@
-//! Suites of others, run against the release program.
+//! Suites of others, run against the release program and against a client of ours.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use crate::server::Server;
 use crate::steps::{Outcome, Steps};
+use crate::test::OPTIONAL;
 use crate::{Res, install, sh};
 
-/// `cargo xtask conformance autobahn SET`.
-pub(crate) fn run(set: &str) -> ExitCode {
+/// Which end of the connection `lodger` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    Server,
+    Client,
+}
+
+/// `cargo xtask conformance autobahn [SET] [server|client]`: both roles unless one is named.
+pub(crate) fn run(set: &str, role: Option<Role>) -> ExitCode {
     let mut steps = Steps::new(false);
-    if steps.step("release build", || sh::build_release().map(|()| Outcome::Passed(String::new())))
+    if role != Some(Role::Client)
+        && steps
+            .step("release build", || sh::build_release().map(|()| Outcome::Passed(String::new())))
     {
-        steps.step(&format!("autobahn {set}"), || autobahn(set));
+        steps.step(&format!("autobahn {set}, server"), || autobahn(set, Role::Server));
+    }
+    if role != Some(Role::Server) {
+        steps.step(&format!("autobahn {set}, client"), || autobahn(set, Role::Client));
     }
     steps.finish()
 }
 
-/// Runs a set of the Autobahn suite with `lodger` as the server. Optional: the script that runs it
-/// stands beside the repository, and it needs Python 2.7.
-pub(crate) fn autobahn(set: &str) -> Res<Outcome> {
+/// Runs a set of the Autobahn suite. Optional: the script that runs it stands beside the
+/// repository, and it needs Python 2.7.
+pub(crate) fn autobahn(set: &str, role: Role) -> Res<Outcome> {
     let script = script();
     if !script.is_file() {
         return Ok(Outcome::Optional("no ../shared/conformance/autobahn.sh".into()));
@@ -28,23 +42,53 @@ pub(crate) fn autobahn(set: &str) -> Res<Outcome> {
         Ok(env) => env,
         Err(why) => return Ok(Outcome::Optional(why)),
     };
-    let server = Server::start()?;
-    let port = server.port().to_string();
-    let reports = sh::target("autobahn");
-    std::fs::create_dir_all(&reports)?;
     let script = script.to_string_lossy();
-    let mut command = sh::command(1800, "bash", &[&script, "server", &port, set]);
-    command.env("AB_VENV", env).env("AB_OUT", &reports);
-    command.env("AB_URL", format!("ws://127.0.0.1:{port}/echo"));
-    let printed = sh::text(&sh::check(&mut command)?.stdout);
-    server.terminate()?;
-    let summary = printed.lines().next().unwrap_or_default();
+    let printed = match role {
+        Role::Server => server(&script, &env, set)?,
+        Role::Client => client(&script, &env, set)?,
+    };
+    let summary = printed.lines().find(|line| line.contains(" OK, ")).unwrap_or_default();
     // The script lets NON-STRICT pass: text that is no UTF-8, noticed late (6.4.x). Not here.
     if summary.contains(", 0 NON-STRICT,") {
         Ok(Outcome::Passed(summary.to_owned()))
     } else {
         Err(printed.into())
     }
+}
+
+fn server(script: &str, env: &Path, set: &str) -> Res<String> {
+    let server = Server::start()?;
+    let port = server.port().to_string();
+    let mut command = sh::command(1800, "bash", &[script, "server", &port, set]);
+    command.env("AB_URL", format!("ws://127.0.0.1:{port}/echo"));
+    let printed = reported(&mut command, env, "autobahn")?;
+    server.terminate()?;
+    Ok(printed)
+}
+
+/// The client is built as the tests are: those have built it already.
+fn client(script: &str, env: &Path, set: &str) -> Res<String> {
+    let args = ["build", "--locked", "--workspace", "--features", OPTIONAL];
+    sh::run(1200, "cargo", &[&args[..], &["--example", "autobahn_client"]].concat())?;
+    let program = sh::target("debug/examples/autobahn_client");
+    // The suite takes no port of its own choice.
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let host = format!("127.0.0.1:{port}");
+    let mut command = sh::command(3000, "bash", &[script, "client", &port, set, "--"]);
+    command.arg(program).arg(host);
+    if set != "quick" {
+        command.arg("--deflate");
+    }
+    reported(&mut command, env, "autobahn-client")
+}
+
+fn reported(command: &mut Command, env: &Path, reports: &str) -> Res<String> {
+    let reports = sh::target(reports);
+    // What an earlier run has left must not be taken for this one's.
+    let _ = std::fs::remove_dir_all(&reports);
+    std::fs::create_dir_all(&reports)?;
+    command.env("AB_VENV", env).env("AB_OUT", &reports);
+    Ok(sh::text(&sh::check(command)?.stdout))
 }
 
 fn script() -> PathBuf {

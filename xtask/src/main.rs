@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `platforms`,
-//! `conformance`, `fuzz`.
+//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `examples`,
+//! `platforms`, `conformance`, `fuzz`.
 //!
 //! Depends on std alone. What a command needs beyond cargo is installed where that is allowed, and
 //! otherwise the command says what it skips and why.
@@ -10,6 +10,7 @@
 mod bench;
 mod conformance;
 mod count;
+mod examples;
 mod fuzz;
 mod install;
 mod load;
@@ -24,6 +25,7 @@ mod tidy;
 
 use std::process::ExitCode;
 
+use conformance::Role;
 use load::Kind;
 
 /// What a command returns; errors are for people.
@@ -38,9 +40,10 @@ usage: cargo xtask COMMAND
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
   bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
+  examples [NAME...]        lodger in other loops: builds the examples and checks them
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
-  conformance autobahn [quick|full|deflate|IDS]
-                            the WebSocket suite against the release program
+  conformance autobahn [quick|full|deflate|IDS [server|client]]
+                            the WebSocket suite against the release program and a client
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
 
 LODGER_PROGRAM=PATH tests, counts and measures that program instead of the release build;
@@ -61,11 +64,17 @@ fn main() -> ExitCode {
             Some(plan) => bench::run(plan),
             None => usage(),
         },
+        ["examples", names @ ..] => examples::run(names),
         ["platforms"] => platforms::run(),
         ["profile", "ws"] => count::profile(Kind::WsEcho),
         ["profile", "plaintext"] => count::profile(Kind::Plaintext),
-        ["conformance", "autobahn"] => conformance::run("quick"),
-        ["conformance", "autobahn", set] => conformance::run(set),
+        ["conformance", "autobahn", rest @ ..] => match rest {
+            [] => conformance::run("quick", None),
+            [set] => conformance::run(set, None),
+            [set, "server"] => conformance::run(set, Some(Role::Server)),
+            [set, "client"] => conformance::run(set, Some(Role::Client)),
+            _ => usage(),
+        },
         ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {
             Some(plan) => fuzz::run(&plan),
             None => usage(),

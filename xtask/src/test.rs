@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use crate::conformance::Role;
 use crate::steps::{Counts, Outcome, Steps};
-use crate::{Res, conformance, count, install, program, sh, tidy};
+use crate::{Res, conformance, count, examples, install, program, sh, tidy};
 
 /// Runs everything. Under `CI=true` what is skipped has failed, optional steps excepted.
 pub(crate) fn run() -> ExitCode {
@@ -13,10 +14,13 @@ pub(crate) fn run() -> ExitCode {
     steps.step("npm packages", install::npm);
     sources(&mut steps);
     steps.step("cargo test", cargo_test);
+    examples::steps(&mut steps);
     if steps.step("release build", || passed(sh::build_release())) {
         program::steps(&mut steps);
         count::steps(&mut steps, count::Plan::quick());
-        steps.step("autobahn quick", || conformance::autobahn("quick"));
+        for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
+            steps.step(&format!("autobahn quick, {name}"), || conformance::autobahn("quick", role));
+        }
     }
     steps.finish()
 }
@@ -61,7 +65,7 @@ fn tidy_tree() -> Res<Outcome> {
 }
 
 /// Features that are off by default and have tests.
-const OPTIONAL: &str = "lodger/json";
+pub(crate) const OPTIONAL: &str = "lodger/json";
 
 /// Gives the features of `lodger`, as its manifest names them.
 fn features() -> Vec<String> {

@@ -1,8 +1,8 @@
 //! Conditions on what is served: RFC 9110, section 13.
 
 use super::Found;
-use super::date;
 use crate::http::Request;
+use crate::proto::h1::parse_http_date;
 
 /// What the conditions of a request come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,7 +16,7 @@ pub(super) enum Verdict {
 
 /// Looks at the conditions in their order: RFC 9110, section 13.2.2. For GET and HEAD.
 pub(super) fn check(request: &Request<'_>, found: &Found) -> Verdict {
-    let since = |name| request.header(name).and_then(date::parse);
+    let since = |name| request.header(name).and_then(parse_http_date);
     if has(request, "if-match") {
         let matches = any(request, "if-match", |tag| !found.is_weak && tag == found.tag());
         if !matches {
@@ -40,7 +40,7 @@ pub(super) fn range_counts(request: &Request<'_>, found: &Found) -> bool {
     let condition = condition.trim();
     let same = match condition.starts_with(['"', 'W']) && condition.ends_with('"') {
         true => condition == found.tag(),
-        false => date::parse(condition) == Some(found.meta.modified),
+        false => parse_http_date(condition) == Some(found.meta.modified),
     };
     same && !found.is_weak
 }

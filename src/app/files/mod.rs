@@ -9,7 +9,6 @@
 mod accept;
 mod cache;
 mod condition;
-mod date;
 mod mime;
 mod path;
 mod range;

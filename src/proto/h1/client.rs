@@ -5,6 +5,7 @@
 
 use super::body::{BodyReader, Framed, Piece};
 use super::chars::target_run;
+use super::date::RetryAfter;
 use super::fields::{Fields, Progress};
 use super::head::{self, StatusLine};
 use super::write::{Announce, BodyWriter, Length, put_announce};
@@ -84,6 +85,13 @@ pub struct ResponseHead<'a> {
     pub version: Version,
     /// The field lines.
     pub fields: Fields<'a>,
+}
+
+impl ResponseHead<'_> {
+    /// Gives how long the server asks to wait before the next request (RFC 9110, section 10.2.3).
+    pub fn retry_after(&self) -> Option<RetryAfter> {
+        self.fields.get_str("retry-after").and_then(RetryAfter::parse)
+    }
 }
 
 /// What the server did.

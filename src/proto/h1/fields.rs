@@ -35,17 +35,29 @@ pub enum Known {
     Te,
     Date,
     KeepAlive,
+    Cookie,
+    Priority,
+    ProxyConnection,
 }
 
 impl Known {
+    /// Gives the number of the known name that `name` is, in any case; 0 for others.
+    pub(crate) fn number(name: &[u8]) -> u8 {
+        Self::of(name).map_or(0, |known| known as u8)
+    }
+
     /// Gives the known name that `name` is, in any case.
     pub(super) fn of(name: &[u8]) -> Option<Self> {
         // The length leaves two candidates at most.
         let (one, other) = match name.len() {
             2 => ((&b"te"[..], Self::Te), None),
             4 => ((&b"host"[..], Self::Host), Some((&b"date"[..], Self::Date))),
+            6 if name.first().is_some_and(|b| b | 0x20 == b'c') => {
+                ((&b"cookie"[..], Self::Cookie), None)
+            }
             6 => ((&b"expect"[..], Self::Expect), Some((&b"origin"[..], Self::Origin))),
             7 => ((&b"upgrade"[..], Self::Upgrade), Some((&b"trailer"[..], Self::Trailer))),
+            8 => ((&b"priority"[..], Self::Priority), None),
             10 => (
                 (&b"connection"[..], Self::Connection),
                 Some((&b"keep-alive"[..], Self::KeepAlive)),
@@ -56,7 +68,10 @@ impl Known {
                 Some((&b"content-range"[..], Self::ContentRange)),
             ),
             14 => ((&b"content-length"[..], Self::ContentLength), None),
-            16 => ((&b"content-encoding"[..], Self::ContentEncoding), None),
+            16 => (
+                (&b"content-encoding"[..], Self::ContentEncoding),
+                Some((&b"proxy-connection"[..], Self::ProxyConnection)),
+            ),
             17 => (
                 (&b"transfer-encoding"[..], Self::TransferEncoding),
                 Some((&b"sec-websocket-key"[..], Self::SecWebSocketKey)),
@@ -91,7 +106,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Joins the bytes of a section and the places in it.
-    pub(super) fn new(head: &'a [u8], spans: &'a [FieldSpan]) -> Self {
+    pub(crate) fn new(head: &'a [u8], spans: &'a [FieldSpan]) -> Self {
         Self { head, spans }
     }
 

@@ -3,10 +3,11 @@
 //! In: bytes, messages to send, the passing of time. Out: events, frames, a deadline.
 //!
 //! ```text
-//! Quiet --ping_after--> Asked --pong_within--> Done (lost)
-//!   |  ^----any input----'|
-//!   '----our Close--------+--> Closing --the peer's Close, or close_within--> Done
+//! Quiet --validity--> Asked --validity--> Done (lost)
+//!   |  ^--any input--'|
+//!   '----our Close----+--> Closing --the peer's Close, or close_within--> Done
 //! ```
+//! Where only the answer to our Ping is proof, `Proven` and `Doubted` stand for `Quiet` and `Asked`.
 //! The peer's Close and every broken rule lead from each state to `Done`, with our Close in the
 //! output if it had not been sent. In `Done` input is taken and ignored.
 //!
@@ -27,6 +28,7 @@ use super::{Config, Event, Extensions, Kind, Message, Role, close};
 #[cfg(feature = "deflate")]
 use crate::io::deflate::{Deflater, Inflater};
 use crate::io::{Rx, Scratch, Tx};
+use crate::policy::{Due, Validity};
 use crate::proto::Cx;
 use crate::{Error, TokenBucket, Wire};
 
@@ -76,6 +78,10 @@ enum Clock {
     Quiet,
     /// It was pinged; to giving it up.
     Asked,
+    /// As `Quiet`, but only an answer to a Ping of ours is proof.
+    Proven,
+    /// As `Asked`, but only the answer to that Ping is proof.
+    Doubted,
     /// Our Close was sent; to giving up on the peer's.
     Closing,
     /// Nothing is waited for any more.
@@ -131,6 +137,7 @@ type Polled<'a> = Result<Option<Event<'a>>, Error>;
 impl Ws {
     /// Makes an open connection, just after the handshake.
     pub fn new(role: Role, config: Rc<Config>, now: Micros) -> Self {
+        let strict = config.validity_policy().needs_pong();
         Self {
             config,
             left: 0,
@@ -140,7 +147,7 @@ impl Ws {
             key: [0; 4],
             fragments: 0,
             role,
-            clock: Clock::Quiet,
+            clock: if strict { Clock::Proven } else { Clock::Quiet },
             incoming: None,
             outgoing: None,
             text_in: Utf8::default(),
@@ -328,25 +335,21 @@ impl Ws {
         }
     }
 
-    /// Does what is due: pings a silent peer. Early calls do nothing.
+    /// Does what is due: pings a silent peer, by [`Config::validity`]. Early calls do nothing.
     ///
     /// # Errors
     ///
-    /// [`Blame::Peer`](crate::Blame::Peer) with 1006, and nothing in `tx`, if the peer is lost:
-    /// it did not answer our Ping, or our Close, in time.
+    /// [`Blame::Peer`](crate::Blame::Peer) with 1006, and nothing in `tx`, if the peer is lost: it
+    /// was silent for too long, or did not answer our Ping, or our Close, in time.
     pub fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         if self.deadline().is_none_or(|due| cx.now < due) {
             return Ok(());
         }
         match self.clock {
-            Clock::Quiet => {
-                let payload = (cx.random)().to_ne_bytes();
-                self.put(cx, tx, FIN | Op::Ping as u8, &payload);
-                self.clock = Clock::Asked;
-                self.since = cx.now;
-                Ok(())
+            Clock::Quiet | Clock::Proven => self.silent(cx, tx),
+            Clock::Asked | Clock::Doubted => {
+                Err(self.lost("RFC 6455, 5.5.2: a Ping is answered in time"))
             }
-            Clock::Asked => Err(self.lost("RFC 6455, 5.5.2: a Ping is answered in time")),
             Clock::Closing => Err(self.lost("RFC 6455, 5.5.1: a Close is answered in time")),
             Clock::Done => Ok(()),
         }
@@ -354,9 +357,10 @@ impl Ws {
 
     /// Gives when [`on_deadline`](Self::on_deadline) is next due.
     pub fn deadline(&self) -> Option<Micros> {
+        let validity = self.config.validity_policy();
         match self.clock {
-            Clock::Quiet => self.config.ping_time().map(|silence| self.since + silence),
-            Clock::Asked => Some(self.since + self.config.pong_time()),
+            Clock::Quiet | Clock::Proven => validity.deadline(self.since, false),
+            Clock::Asked | Clock::Doubted => validity.deadline(self.since, true),
             Clock::Closing => Some(self.since + self.config.close_time()),
             Clock::Done => None,
         }
@@ -364,7 +368,7 @@ impl Ws {
 
     /// Tells whether only silence is waited for, so that the deadline can but move on.
     pub fn waits_for_silence(&self) -> bool {
-        self.clock == Clock::Quiet && self.config.ping_time().is_some()
+        matches!(self.clock, Clock::Quiet | Clock::Proven) && self.deadline().is_some()
     }
 
     /// Tells whether our Close is out: nothing more can be sent.
@@ -419,7 +423,26 @@ impl Ws {
                 self.clock = Clock::Quiet;
                 self.since = now;
             }
-            Clock::Closing | Clock::Done => {}
+            Clock::Proven | Clock::Doubted | Clock::Closing | Clock::Done => {}
+        }
+    }
+
+    /// Asks a peer that was silent for too long, or gives it up unasked.
+    fn silent(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
+        if self.config.validity_policy().due(false) == Due::HangUp {
+            return Err(self.lost("policy: a peer is not silent for so long"));
+        }
+        self.put(cx, tx, FIN | Op::Ping as u8, &Validity::payload(cx.now));
+        self.clock = if self.clock == Clock::Proven { Clock::Doubted } else { Clock::Asked };
+        self.since = cx.now;
+        Ok(())
+    }
+
+    /// Takes the answer to our last Ping as proof; an older one or an unsolicited one is none.
+    fn answered(&mut self, now: Micros, payload: &[u8]) {
+        if self.clock == Clock::Doubted && Validity::is_answer(self.since, payload) {
+            self.clock = Clock::Proven;
+            self.since = now;
         }
     }
 

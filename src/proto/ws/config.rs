@@ -9,6 +9,7 @@ use core::time::Duration;
 #[cfg(feature = "deflate")]
 use super::Deflate;
 use crate::WsLimits;
+use crate::policy::Validity;
 
 /// Limits, times and handshake rules of WebSocket connections; shared by all of a route.
 ///
@@ -19,8 +20,7 @@ pub struct Config {
     message: u64,
     fragments: u32,
     glitches: (u32, u32),
-    ping_after: Option<Duration>,
-    pong_within: Duration,
+    validity: Validity,
     close_within: Duration,
     chunks: bool,
     protocols: Vec<String>,
@@ -42,8 +42,10 @@ impl From<&WsLimits> for Config {
             message: limits.message,
             fragments: limits.fragments,
             glitches: limits.glitches,
-            ping_after: Some(limits.ping_after),
-            pong_within: limits.pong_within,
+            validity: Validity::new(
+                limits.ping_after,
+                limits.ping_after.saturating_add(limits.pong_within),
+            ),
             close_within: limits.close_within,
             chunks: false,
             protocols: Vec::new(),
@@ -85,17 +87,10 @@ impl Config {
         self
     }
 
-    /// Sets the silence after which the peer is pinged; `None` never pings.
+    /// Sets when a silent peer is pinged, when it is given up, and what proves that it is there.
     #[must_use]
-    pub fn ping_after(mut self, silence: Option<Duration>) -> Self {
-        self.ping_after = silence;
-        self
-    }
-
-    /// Sets the time from that ping to giving the peer up.
-    #[must_use]
-    pub fn pong_within(mut self, time: Duration) -> Self {
-        self.pong_within = time;
+    pub fn validity(mut self, policy: Validity) -> Self {
+        self.validity = policy;
         self
     }
 
@@ -166,14 +161,9 @@ impl Config {
         self.glitches
     }
 
-    /// Gives the silence after which the peer is pinged.
-    pub fn ping_time(&self) -> Option<Duration> {
-        self.ping_after
-    }
-
-    /// Gives the time from a ping to giving the peer up.
-    pub fn pong_time(&self) -> Duration {
-        self.pong_within
+    /// Gives when a silent peer is pinged and given up.
+    pub fn validity_policy(&self) -> &Validity {
+        &self.validity
     }
 
     /// Gives the time from our Close frame to giving up on the peer's.

@@ -6,6 +6,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use super::fuzz::{Entry, Fault, Rig, check_cuts, fuzz_ws, next, run};
 use super::{Config, Event, Kind, Message, Role, Ws, mask};
 use crate::io::{Rx, Scratch, Tx};
+use crate::policy::{Proof, Validity};
 use crate::proto::Cx;
 use crate::{Blame, Wire};
 
@@ -616,7 +617,7 @@ fn secs(n: u64) -> Duration {
 }
 
 fn timed() -> Config {
-    Config::default().ping_after(Some(secs(30))).pong_within(secs(10)).close_within(secs(2))
+    Config::default().validity(Validity::new(secs(30), secs(40))).close_within(secs(2))
 }
 
 fn due(rig: &mut Rig, at: Micros) -> Result<(), crate::Error> {
@@ -637,7 +638,7 @@ fn silence_is_pinged_and_any_input_in_time_keeps_the_peer() {
     assert!(rig.out.is_empty(), "an early call does nothing");
 
     due(&mut rig, t0 + secs(50)).unwrap();
-    assert_eq!((&rig.sent()[..2], rig.ws.deadline()), (&[0x89, 4][..], Some(t0 + secs(60))));
+    assert_eq!((&rig.sent()[..2], rig.ws.deadline()), (&[0x89, 8][..], Some(t0 + secs(60))));
 
     rig.now = t0 + secs(59);
     rig.feed(&[0x80]);
@@ -663,6 +664,49 @@ fn a_peer_that_stays_silent_is_lost() {
 }
 
 #[test]
+fn only_the_answer_to_the_ping_is_proof_if_so_asked() {
+    let validity = Validity::new(secs(30), secs(40)).proof(Proof::Pong);
+    let mut rig = Rig::new(Role::Client, timed().validity(validity));
+    let t0 = rig.now;
+    let pong = |payload: &[u8]| [&[0x8a, payload.len().to_be_bytes()[7]], payload].concat();
+
+    rig.now = t0 + secs(20);
+    rig.feed(&[0x81, 1, b'a']);
+    rig.feed(&pong(b"unasked"));
+    assert_eq!(rig.ws.deadline(), Some(t0 + secs(30)), "input is no proof");
+
+    due(&mut rig, t0 + secs(30)).unwrap();
+    let mut ping = rig.sent();
+    let key = [ping[2], ping[3], ping[4], ping[5]];
+    mask::apply(&mut ping[6..], key);
+    rig.now = t0 + secs(35);
+    rig.feed(&pong(b"another!"));
+    assert_eq!(rig.ws.deadline(), Some(t0 + secs(40)), "another payload is no proof");
+    rig.feed(&pong(&ping[6..]));
+    assert_eq!(rig.ws.deadline(), Some(t0 + secs(65)));
+
+    rig.feed(&pong(&ping[6..]));
+    due(&mut rig, t0 + secs(65)).unwrap();
+    rig.feed(&pong(&ping[6..]));
+    assert_eq!(rig.ws.deadline(), Some(t0 + secs(75)), "an old answer is no proof");
+    let error = due(&mut rig, t0 + secs(75)).unwrap_err();
+    assert_eq!(error.wire(), Wire::Ws(1006));
+}
+
+#[test]
+fn a_silent_peer_may_be_given_up_unasked() {
+    let mut rig = Rig::new(Role::Server, timed().validity(Validity::silence(secs(5))));
+    let t0 = rig.now;
+    rig.now = t0 + secs(4);
+    rig.feed(&masked(0x81, b"a"));
+    assert_eq!(rig.ws.deadline(), Some(t0 + secs(9)));
+
+    let error = due(&mut rig, t0 + secs(9)).unwrap_err();
+
+    assert_eq!((error.wire(), rig.out.len()), (Wire::Ws(1006), 0));
+}
+
+#[test]
 fn a_close_that_is_not_answered_ends_in_time() {
     let mut rig = Rig::new(Role::Server, timed());
     let t0 = rig.now;
@@ -679,7 +723,7 @@ fn a_close_that_is_not_answered_ends_in_time() {
 
 #[test]
 fn pings_can_be_off() {
-    let rig = Rig::new(Role::Server, timed().ping_after(None));
+    let rig = Rig::new(Role::Server, timed().validity(Validity::never()));
     assert_eq!(rig.ws.deadline(), None);
 }
 

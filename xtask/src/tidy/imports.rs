@@ -17,7 +17,7 @@ const PARTS: [Part; 9] = [
     Part { name: "error", may: &[], crates: &[] },
     Part { name: "limits", may: &[], crates: &[] },
     Part { name: "io", may: &["error", "limits"], crates: &[] },
-    Part { name: "proto", may: &["error", "limits", "io"], crates: &[] },
+    Part { name: "proto", may: &["error", "limits", "io", "policy"], crates: &[] },
     Part { name: "sul", may: &["error"], crates: &[] },
     Part { name: "policy", may: &["error"], crates: &[] },
     Part {
@@ -37,7 +37,7 @@ const PARTS: [Part; 9] = [
 const TIME: &str = "Micros";
 
 /// Protocols that may see another one's head types; `stack` sees all.
-const PROTOCOLS: [(&str, &str); 1] = [("ws", "h1")];
+const PROTOCOLS: [(&str, &str); 4] = [("ws", "h1"), ("h2", "h1"), ("h2", "hpack"), ("hpack", "h1")];
 
 /// Gives one line for each import that the table does not allow.
 pub(super) fn check(files: &[File]) -> Vec<String> {

@@ -242,6 +242,7 @@ impl Ws {
             return Ok(None);
         }
         if head.op == Op::Pong {
+            self.answered(cx.now, payload);
             return Ok(Some(Event::Pong(payload)));
         }
         self.pong(cx, payload, tx)?;

@@ -1,8 +1,40 @@
-//! HTTP dates as they are read: RFC 9110, section 5.6.7.
+//! HTTP dates as they are read: RFC 9110, section 5.6.7; and Retry-After, which may hold one.
+
+use core::time::Duration;
+
+/// What Retry-After asks for: RFC 9110, section 10.2.3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
+pub enum RetryAfter {
+    /// To wait so many seconds.
+    Seconds(u64),
+    /// To wait until then, in seconds since 1970.
+    Until(u64),
+}
+
+impl RetryAfter {
+    /// Reads the field's value; `None` if it is neither a number nor a date.
+    pub fn parse(value: &str) -> Option<Self> {
+        let value = value.trim();
+        if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+            // More digits than fit are a long time all the same.
+            return Some(Self::Seconds(value.parse().unwrap_or(u64::MAX)));
+        }
+        parse_http_date(value).map(Self::Until)
+    }
+
+    /// Gives how long that is from `unix`, in seconds since 1970; nothing if it has passed.
+    pub fn wait(self, unix: u64) -> Duration {
+        Duration::from_secs(match self {
+            Self::Seconds(n) => n,
+            Self::Until(at) => at.saturating_sub(unix),
+        })
+    }
+}
 
 /// Reads a date in any of the three forms, as seconds since 1970; `None` if it is none, or before
 /// 1970. The day of the week is not looked at.
-pub(super) fn parse(text: &str) -> Option<u64> {
+pub fn parse_http_date(text: &str) -> Option<u64> {
     let (day_name, rest) = text.trim().split_once(' ')?;
     let mut words = rest.split(' ').filter(|word| !word.is_empty());
     let mut next = || words.next();
@@ -70,9 +102,8 @@ fn number(text: &str, digits: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::proto::h1::http_date;
-
     use super::*;
+    use crate::proto::h1::http_date;
 
     #[test]
     fn all_three_forms_are_read() {
@@ -81,7 +112,7 @@ mod tests {
             "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun Nov  6 08:49:37 1994",
         ] {
-            assert_eq!(parse(text), Some(784_111_777), "{text}");
+            assert_eq!(parse_http_date(text), Some(784_111_777), "{text}");
         }
     }
 
@@ -90,7 +121,20 @@ mod tests {
         for day in (0..60_000).step_by(7) {
             let unix = day * 86_400 + day % 86_400;
             let text = http_date(unix);
-            assert_eq!(parse(core::str::from_utf8(&text).unwrap()), Some(unix));
+            assert_eq!(parse_http_date(core::str::from_utf8(&text).unwrap()), Some(unix));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let wait = |value, unix| RetryAfter::parse(value).map(|asked| asked.wait(unix).as_secs());
+
+        assert_eq!(wait("120", 0), Some(120));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_707), Some(70));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_999), Some(0));
+        assert_eq!(wait("99999999999999999999999", 0), Some(u64::MAX));
+        for value in ["", "-1", "1.5", "soon", "+3"] {
+            assert_eq!(wait(value, 0), None, "{value}");
         }
     }
 
@@ -112,7 +156,7 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37 GMT x",
             "Sun, 06 Nov +994 08:49:37 GMT",
         ] {
-            assert_eq!(parse(text), None, "{text}");
+            assert_eq!(parse_http_date(text), None, "{text}");
         }
     }
 }

@@ -1,0 +1,53 @@
+//! A GET over a connection of its own.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::Res;
+use crate::program::PATIENCE;
+
+/// Opens a connection that gives up when nothing comes for long.
+pub(crate) fn connect(port: u16) -> Res<TcpStream> {
+    let peer = TcpStream::connect(("127.0.0.1", port))?;
+    peer.set_nodelay(true)?;
+    peer.set_read_timeout(Some(PATIENCE))?;
+    peer.set_write_timeout(Some(PATIENCE))?;
+    Ok(peer)
+}
+
+/// Asks for `path` and gives the body of the answer, which must be a 200.
+pub(crate) fn get(port: u16, path: &str) -> Res<String> {
+    let mut peer = connect(port)?;
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    peer.write_all(ask.as_bytes())?;
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
+    let status = head.lines().next().unwrap_or_default();
+    if status.starts_with("HTTP/1.1 200") {
+        Ok(body.to_owned())
+    } else {
+        Err(format!("GET {path}: {status}").into())
+    }
+}
+
+/// Reads to the empty line that ends a head, and no byte more.
+pub(crate) fn read_head(peer: &mut TcpStream) -> Res<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > 16 << 10 {
+            return Err("a head without an end".into());
+        }
+        peer.read_exact(&mut byte)?;
+        head.extend_from_slice(&byte);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Gives the value of a field; names are compared without case.
+pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
