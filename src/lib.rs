@@ -74,7 +74,7 @@
 //! # Features
 //!
 //! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live"]`; `json` reads and writes JSON
-//! bodies by serde, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! bodies by serde, `tls` adds https and wss on both sides (`tls-aws-lc`: by aws-lc-rs), `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -96,7 +96,9 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
-pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
+pub use limits::{
+    ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TlsLimits, TokenBucket, WsLimits,
+};
 pub use lodger_backend::Micros;
 
 #[cfg(feature = "std")]
@@ -158,6 +160,7 @@ pub mod tls {
     pub use crate::proto::tls::{
         ClientConfig, Identity, Plain, Roots, ServerBuilder, ServerConfig, Session,
     };
+    pub use crate::runtime::handler::secured::Server;
 }
 
 /// Plain byte streams.

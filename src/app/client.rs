@@ -11,15 +11,18 @@ use std::vec::Vec;
 
 use lodger_backend::Addr;
 
+use super::trust::Trust;
 use super::url::{Place, Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
-use crate::proto::stack::Stack;
+use crate::proto::stack::{HTTP_ALPN, Stack};
+#[cfg(feature = "tls")]
+use crate::proto::tls::ClientConfig;
 use crate::proto::{self};
 use crate::runtime::handler::App;
 use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, Timing};
-use crate::runtime::{ConnId, Handle, Reason};
+use crate::runtime::{Channel, ConnId, Handle, Reason};
 
 /// Sends requests; keeps connections that can carry another. Cheap to clone: the clones share
 /// their connections.
@@ -50,6 +53,8 @@ struct Inner {
     /// Connections that wait for another request, by origin; the last used are taken first.
     kept: RefCell<BTreeMap<String, Vec<ConnId>>>,
     redirects: u32,
+    /// What https trusts, where it was said.
+    trust: RefCell<Trust>,
 }
 
 impl core::fmt::Debug for Client {
@@ -119,10 +124,23 @@ impl Client {
 
     /// Makes a client that follows up to `redirects` redirects; 0 hands them on as they are.
     pub fn with_redirects(h: &Handle, redirects: u32) -> Self {
-        Self(Rc::new(Inner { h: h.clone(), kept: RefCell::default(), redirects }))
+        Self(Rc::new(Inner {
+            h: h.clone(),
+            kept: RefCell::default(),
+            redirects,
+            trust: RefCell::default(),
+        }))
     }
 
-    /// Begins a GET of `url`: `http://host:port/path?query` or `unix:/path.sock:/target`.
+    /// Sets whom https trusts, for connections from now on and for all clones. Unless set, it is
+    /// whom the system trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self, config: &ClientConfig) {
+        *self.0.trust.borrow_mut() = Trust::new(config, HTTP_ALPN);
+    }
+
+    /// Begins a GET of `url`: `http://host:port/path?query`, `https://…` or
+    /// `unix:/path.sock:/target`.
     pub fn get(&self, url: &str) -> Ask {
         self.request("GET", url)
     }
@@ -237,7 +255,9 @@ impl Request {
     fn check(&self) -> Result<(), Error> {
         let url = self.url.clone()?;
         if url.scheme != Scheme::Http {
-            return Err(Error::misuse("an HTTP request goes to http://; ws:// is a WebSocket's"));
+            return Err(Error::misuse(
+                "an HTTP request goes to http:// or https://; ws:// is a WebSocket's",
+            ));
         }
         let (mut out, mut pool) = (crate::io::Out::new(), crate::io::Pool::new(0));
         h1::put_request(&mut Tx::new(&mut out, &mut pool), &self.head(&url)).map(drop)
@@ -366,7 +386,11 @@ impl Attempt {
         let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
             request.say(&url, stack, cx, tx)
         };
-        let id = h.dial(Ok(to), stack, App::Client(asker), say);
+        let channel = match client.0.channel(&url) {
+            Ok(channel) => channel,
+            Err(e) => return asker.refuse(h, Stage::Tls, Reason::Peer(e)),
+        };
+        let id = h.dial(Ok(to), channel, (stack, App::Client(asker)), say);
         request.begin_body(h, id);
     }
 }
@@ -427,7 +451,7 @@ impl Fetch for Attempt {
             let others = core::mem::take(&mut self.others);
             let retried = self.retried.max(1);
             Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
-        } else if replays && self.retried == 0 && failure.stage != Stage::Connect {
+        } else if replays && self.retried == 0 && failure.stage > Stage::Tls {
             Self::start(&self.client, self.request.clone(), fetch, 1);
         } else {
             fetch.closed(h, Err(failure));
@@ -457,6 +481,13 @@ impl Owner for Keeper {
 }
 
 impl Inner {
+    /// Makes what lies between a socket and this server.
+    fn channel(&self, url: &Url) -> Result<Option<Box<Channel>>, Error> {
+        let mut trust = self.trust.borrow_mut();
+        trust.resolve(&self.h, url, HTTP_ALPN)?;
+        trust.channel(url)
+    }
+
     /// Takes a connection that was kept for an origin, and forgets those that have ended.
     fn take(&self, origin: &str) -> Option<ConnId> {
         let mut kept = self.kept.borrow_mut();

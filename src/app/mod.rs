@@ -18,6 +18,8 @@ mod json;
 pub(crate) mod live;
 mod peers;
 #[cfg(feature = "client")]
+mod trust;
+#[cfg(feature = "client")]
 pub(crate) mod url;
 #[cfg(all(feature = "server", feature = "ws"))]
 pub(crate) mod ws;

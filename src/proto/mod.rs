@@ -15,7 +15,7 @@ pub mod hpack;
 mod split;
 #[cfg(feature = "std")]
 pub(crate) mod stack;
-#[cfg(feature = "tls")]
+#[cfg(feature = "std")]
 pub(crate) mod tls;
 #[cfg(feature = "ws")]
 pub mod ws;

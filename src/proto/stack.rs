@@ -94,7 +94,32 @@ impl Default for Stack {
     }
 }
 
+/// What HTTP connections may agree on by ALPN (RFC 7301), the preferred one first.
+#[cfg_attr(not(any(feature = "tls", feature = "client")), allow(dead_code, reason = "for TLS"))]
+pub(crate) const HTTP_ALPN: &[&str] = &["http/1.1"];
+/// What WebSockets may agree on.
+#[cfg(feature = "ws")]
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "offered by clients alone"))]
+pub(crate) const WS_ALPN: &[&str] = &["http/1.1"];
+
 impl Stack {
+    /// Begins a server's connection that agreed on `alpn`; one that did not agree is HTTP/1.1.
+    pub(crate) fn http_server(alpn: Option<&[u8]>, now: Micros, limits: &Limits) -> Self {
+        match alpn {
+            // A protocol that `HTTP_ALPN` names and that is not HTTP/1.1 begins here.
+            Some(_) | None => Self::H1(h1::Server::new(now, limits)),
+        }
+    }
+
+    /// Whether nothing but the end of the stream tells that what arrived is whole.
+    pub(crate) fn ends_by_eof(&self) -> bool {
+        match self {
+            Self::Raw(_) => true,
+            Self::Client(client) => client.ends_by_eof(),
+            _ => false,
+        }
+    }
+
     /// Gives the next event; `None` when more input is needed or an answer is awaited.
     pub(crate) fn poll<'s, 'a: 's>(
         &mut self,

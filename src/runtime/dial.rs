@@ -9,12 +9,13 @@ use std::vec::Vec;
 use lodger_backend::{Addr, Micros, Net, Ready};
 
 use super::Handle;
+use super::channel::Channel;
 use super::core::{Core, Life};
 use super::handler::App;
 use super::handler::client::{Asker, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
-use super::slot::Flags;
+use super::slot::{Flags, Slot};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::Cx;
@@ -25,6 +26,7 @@ use crate::proto::stack::Stack;
 pub(crate) struct Stages {
     began: Micros,
     connected: Option<Micros>,
+    pub(super) secured: Option<Micros>,
     open: Option<Micros>,
     /// How long the server asks to wait before another attempt.
     asked: Option<Duration>,
@@ -34,7 +36,8 @@ impl Handle {
     /// Opens a plain byte stream. Never fails at once: `handler` hears `open` when it is there, or
     /// `closed` with the reason.
     pub fn connect(&self, to: &Addr, handler: impl raw::Handler) -> ConnId {
-        self.dial(Ok(to.clone()), Stack::default(), App::Raw(Box::new(handler)), |_, _, _| Ok(()))
+        let ends = (Stack::default(), App::Raw(Box::new(handler)));
+        self.dial(Ok(to.clone()), None, ends, |_, _, _| Ok(()))
     }
 
     /// Gives the addresses of a name, as far as the system's files know it.
@@ -57,13 +60,13 @@ impl Handle {
         self.core().entropy.next(&*self.0.net)
     }
 
-    /// Starts an attempt. `first` puts what is to be said first into the output; it waits there
+    /// Starts an attempt, with what lies between the socket and its protocol. `first` puts what is to be said first into the output; it waits there
     /// for the connection.
     pub(crate) fn dial(
         &self,
         to: io::Result<Addr>,
-        stack: Stack,
-        app: App,
+        channel: Option<Box<Channel>>,
+        (stack, app): (Stack, App),
         first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
     ) -> ConnId {
         let opened = to.and_then(|to| self.0.net.connect(&to));
@@ -76,6 +79,10 @@ impl Handle {
             Ok(sock) => {
                 if let Some(slot) = core.slots.get_mut(id.index) {
                     slot.sock = Some(sock);
+                    if channel.is_some() {
+                        slot.flags.set(Flags(Flags::CHANNEL.0 | Flags::SHAKING.0));
+                        slot.channel = channel;
+                    }
                 }
                 let said = core.say(id.index, &*self.0.net, first).map_err(Reason::Peer);
                 said.and_then(|()| self.watch(core, id, sock).map_err(|e| Reason::Io(e.kind())))
@@ -127,7 +134,7 @@ impl Handle {
         let mut core = self.core();
         let now = self.time(&mut core);
         let stages = core.named(id)?.extra.as_ref()?.stages?;
-        Some(Timing::of(stages.began, stages.connected, stages.open, now))
+        Some(Timing::of(stages.began, stages.connected, stages.secured, stages.open, now))
     }
 }
 
@@ -138,7 +145,13 @@ impl Core {
         let index = id.index;
         let websocket = stack_is_websocket(self, index);
         if websocket && let Some(extra) = self.extra(index) {
-            extra.stages = Some(Stages { began: now, connected: None, open: None, asked: None });
+            extra.stages = Some(Stages {
+                began: now,
+                connected: None,
+                secured: None,
+                open: None,
+                asked: None,
+            });
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.ready = Ready::NONE;
@@ -219,15 +232,23 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let App::Client(asker) = &mut slot.app {
         asker.connected = Some(now);
     }
-    if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
-        stages.connected = Some(now);
-    }
+    slot.begin_channel(now, &core.limits);
     let first_byte = now + core.limits.client.first_byte;
-    match &mut slot.stack {
-        Stack::Client(client) => client.connected(first_byte),
-        #[cfg(feature = "ws")]
-        Stack::WsDial(dial) => dial.http.connected(first_byte),
-        _ => {}
-    }
+    slot.note_stage(first_byte, |stages| stages.connected = Some(now));
     Some(())
+}
+
+impl Slot {
+    /// Notes that a stage has been reached, and when the answer is due if it was the last before.
+    pub(super) fn note_stage(&mut self, first_byte: Micros, f: impl FnOnce(&mut Stages)) {
+        if let Some(stages) = self.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
+            f(stages);
+        }
+        match &mut self.stack {
+            Stack::Client(client) => client.connected(first_byte),
+            #[cfg(feature = "ws")]
+            Stack::WsDial(dial) => dial.http.connected(first_byte),
+            _ => {}
+        }
+    }
 }

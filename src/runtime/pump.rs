@@ -188,15 +188,16 @@ mod http {
     }
 
     fn request(h: &Handle, id: ConnId, head: h1::Request<'_>, routes: &dyn Routes, app: &mut App) {
-        let seq = {
+        let (seq, session) = {
             let mut core = h.core();
             core.stats.requests += 1;
             let Some(slot) = core.named(id) else { return };
             slot.seq = slot.seq.wrapping_add(1);
-            slot.seq
+            let channel = slot.channel.as_ref();
+            (slot.seq, channel.and_then(|channel| channel.session().cloned()))
         };
         let body = head.body;
-        let request = Request { head, params: &[] };
+        let request = Request { head, params: &[], session: session.as_deref() };
         let response = Response::new(h, ExchangeId::new(id, seq), body);
         let answer = routes.route(&request, response);
         match answer.0 {

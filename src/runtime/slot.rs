@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use lodger_backend::{Interest, Micros, Net, Ready, Sock};
 
+use super::channel::Channel;
 use super::handler::App;
 use super::id::Reason;
 use super::timers::What;
@@ -70,9 +71,25 @@ impl Flags {
     pub(crate) const CONNECTING: Self = Self(1 << 14);
     /// A part of a file is to be sent behind the queue.
     pub(crate) const FILE: Self = Self(1 << 16);
+    /// Something lies between its socket and its protocol, for good.
+    pub(crate) const CHANNEL: Self = Self(1 << 24);
+    /// The handshake of its channel goes on; what is queued waits for it.
+    pub(crate) const SHAKING: Self = Self(1 << 25);
+    /// Its channel has bytes to send.
+    pub(crate) const SEALED: Self = Self(1 << 26);
+    /// Any: it is not known to go out as it stands.
+    pub(crate) const NOT_PLAIN: Self = Self(Self::CHANNEL.0 | Self::FILE.0);
+    /// Either: there is nothing yet that protocols could speak on.
+    const BEGINS: Self = Self(Self::CONNECTING.0 | Self::SHAKING.0);
     /// Any of them: a turn may have something to do though nothing has arrived.
-    const STIRS: Self =
-        Self(Self::KICK.0 | Self::WANT.0 | Self::SHARED.0 | Self::CONNECTING.0 | Self::FILE.0);
+    const STIRS: Self = Self(
+        Self::KICK.0
+            | Self::WANT.0
+            | Self::SHARED.0
+            | Self::BEGINS.0
+            | Self::FILE.0
+            | Self::SEALED.0,
+    );
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -105,6 +122,8 @@ pub(crate) struct Slot {
     pub(crate) stack: Stack,
     pub(crate) app: App,
     pub(crate) out: Out,
+    /// What lies between the socket and the protocol, unless it is out to be fed.
+    pub(crate) channel: Option<Box<Channel>>,
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) deadline: Option<sul::Handle>,
     /// For when `deadline` is armed; zero if it is not. Its time may have moved on since: the
@@ -127,7 +146,9 @@ impl Slot {
 
     /// Whether something is still to be sent.
     pub(crate) fn has_output(&self) -> bool {
-        !self.out.is_empty() || self.flags.has(Flags::FILE)
+        // What waits for a handshake cannot be sent.
+        !self.out.is_empty() && !self.flags.has(Flags::SHAKING)
+            || self.flags.has(Flags(Flags::FILE.0 | Flags::SEALED.0))
     }
 
     /// Whether a read would be of use now.
@@ -187,7 +208,7 @@ impl Slot {
     pub(crate) fn wants_writable(&self, limits: &Limits) -> bool {
         self.flags.has(Flags(Flags::WANT.0 | Flags::SHARED.0))
             && self.out.len() <= limits.io.queue_low
-            && !self.flags.has(Flags::FILE)
+            && !self.flags.has(Flags(Flags::FILE.0 | Flags::BEGINS.0))
     }
 
     /// When something is due here: by its protocol, its output or its state.
@@ -200,7 +221,10 @@ impl Slot {
             State::Open if self.flags.has(Flags::CONNECTING) => {
                 Some(self.since + limits.client.connect)
             }
-            State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
+            State::Open if self.flags.has(Flags::SHAKING) => {
+                self.channel.as_ref().map(|channel| channel.until())
+            }
+            State::Open if !self.has_output() => self.stack.deadline(now, limits),
             State::Open => {
                 Some(self.stack.deadline(now, limits).map_or_else(stall, |at| at.min(stall())))
             }
@@ -219,10 +243,19 @@ impl Slot {
         now: Micros,
         limits: &Limits,
     ) -> u64 {
-        if self.flags.has(Flags::FILE) {
-            return self.flush_file(net, pool, now, limits);
+        if self.flags.has(Flags::NOT_PLAIN) {
+            return self.flush_other(net, pool, now, limits);
         }
         if self.out.is_empty() { 0 } else { self.flush_bytes(net, pool, now, limits) }
+    }
+
+    #[cold]
+    fn flush_other(&mut self, net: &dyn Net, pool: &mut Pool, now: Micros, limits: &Limits) -> u64 {
+        if self.flags.has(Flags::CHANNEL) {
+            self.flush_channel(net, pool, now, limits)
+        } else {
+            self.flush_file(net, pool, now, limits)
+        }
     }
 
     /// Sends what is in the queue.
@@ -264,7 +297,7 @@ impl Slot {
     }
 
     /// Lets a connection go on that had stopped because too much output waited.
-    fn after_send(&mut self, queued: usize, limits: &Limits) {
+    pub(super) fn after_send(&mut self, queued: usize, limits: &Limits) {
         let (high, low) = (limits.io.queue_high, limits.io.queue_low);
         if self.flags.has(Flags::BLOCKED) && self.out.len() <= high {
             self.flags.clear(Flags::BLOCKED);

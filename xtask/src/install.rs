@@ -6,9 +6,10 @@ use crate::steps::Outcome;
 use crate::{Res, sh};
 
 /// A program that some step runs, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 8] = [
+const PROGRAMS: [(&str, &[&str]); 9] = [
     ("cc", &["gcc", "libc6-dev"]),
     ("curl", &["curl"]),
+    ("pkg-config", &["pkg-config"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
     ("python3", &["python3"]),
@@ -16,6 +17,9 @@ const PROGRAMS: [(&str, &[&str]); 8] = [
     ("valgrind", &["valgrind"]),
     ("chromium", &["chromium"]),
 ];
+
+/// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
+const LIBRARIES: [(&str, &[&str]); 1] = [("glib-2.0", &["libglib2.0-dev"])];
 
 /// The npm packages: a WebSocket client that is not ours, and what drives the browser.
 const NPM: [(&str, &str); 2] = [("ws", "8.18.3"), ("playwright-core", "1.56.1")];
@@ -26,6 +30,7 @@ pub(crate) fn debian() -> Res<Outcome> {
         .iter()
         .filter(|(program, _)| !sh::have(program))
         .flat_map(|(_, p)| *p)
+        .chain(LIBRARIES.iter().filter(|(name, _)| !has_library(name)).flat_map(|(_, p)| *p))
         .copied()
         .collect();
     if packages.is_empty() {
@@ -41,6 +46,10 @@ pub(crate) fn debian() -> Res<Outcome> {
     args.extend(packages);
     sh::check(sh::command(1800, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive"))?;
     Ok(Outcome::Passed(format!("installed {list}")))
+}
+
+fn has_library(name: &str) -> bool {
+    sh::run(10, "pkg-config", &["--exists", name]).is_ok()
 }
 
 /// Where `node` finds the npm packages.

@@ -17,7 +17,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 
+use super::engine::Engine;
 use super::trust::Anybody;
+use crate::Error;
 
 /// Sessions that a server remembers for clients which resume by an id and not by a ticket.
 const SESSIONS: usize = 1024;
@@ -62,9 +64,8 @@ impl Identity {
         let chain = read(certificate)?;
         let secret = read(key)?;
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", key.display()));
-        let chain = chain_of(&chain).map_err(|e| {
-            io::Error::new(e.kind(), format!("{}: {e}", certificate.display()))
-        })?;
+        let chain = chain_of(&chain)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", certificate.display())))?;
         let key_pair = certified(chain, &secret).map_err(named)?;
         Ok(Self { key: key_pair, files: Some((certificate.into(), key.into())) })
     }
@@ -256,8 +257,7 @@ impl ServerBuilder {
             Some((roots, required)) => {
                 let roots = Arc::clone(&roots.0);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-                let verifier =
-                    if *required { verifier } else { verifier.allow_unauthenticated() };
+                let verifier = if *required { verifier } else { verifier.allow_unauthenticated() };
                 builder.with_client_cert_verifier(verifier.build()?)
             }
         };
@@ -414,9 +414,9 @@ impl ResolvesServerCert for Identities {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let named = name.filter(|_| keys.len() > 1).and_then(|name| {
-            keys.iter().find(|key| is_for(key, &name))
-        });
+        let named = name
+            .filter(|_| keys.len() > 1)
+            .and_then(|name| keys.iter().find(|key| is_for(key, &name)));
         named.or(keys.first()).cloned()
     }
 }
@@ -500,7 +500,23 @@ impl ClientConfig {
     }
 
     /// Gives it for a client that speaks `alpn`.
-    pub(crate) fn speaking(&self, alpn: &[&str]) -> Arc<rustls::ClientConfig> {
-        if self.0.alpn_protocols.is_empty() { self.clone().alpn(alpn).0 } else { Arc::clone(&self.0) }
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "for clients alone"))]
+    pub(crate) fn speaking(self, alpn: &[&str]) -> Self {
+        if self.0.alpn_protocols.is_empty() { self.alpn(alpn) } else { self }
+    }
+
+    /// Begins a handshake with the server of this name, which may be an address.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: it is no name.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "for clients alone"))]
+    pub(crate) fn begin(&self, name: &str) -> Result<Engine, Error> {
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        // The dot of the root stands in no certificate: RFC 6066, section 3.
+        let bare = bare.strip_suffix('.').unwrap_or(bare);
+        let name = ServerName::try_from(String::from(bare))
+            .map_err(|_| Error::misuse("the server's name can stand in no certificate"))?;
+        Engine::client(Arc::clone(&self.0), name)
     }
 }

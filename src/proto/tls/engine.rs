@@ -10,6 +10,7 @@
 //! of certificates, age of tickets) and draws its secrets itself.
 
 use std::boxed::Box;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -46,9 +47,10 @@ pub(crate) struct Engine {
     failed: bool,
     /// The name that the client asked for.
     sni: Option<Box<str>>,
+    /// Who hears that name, until the handshake is complete.
+    accept: Option<Rc<Accept>>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it stands in a box with the rest of the engine")]
 enum Side {
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
@@ -78,9 +80,10 @@ impl core::fmt::Debug for Engine {
 
 impl Engine {
     /// Begins the server's side.
-    pub(crate) fn server(accept: &Accept) -> Result<Self, Error> {
+    pub(crate) fn server(accept: &Rc<Accept>) -> Result<Self, Error> {
         let begun = UnbufferedServerConnection::new(Arc::clone(&accept.config));
-        begun.map(Side::Server).map(Self::new).map_err(fault::of)
+        let engine = begun.map(Side::Server).map(Self::new).map_err(fault::of)?;
+        Ok(Self { accept: Some(Rc::clone(accept)), ..engine })
     }
 
     /// Begins the client's side, to a server of this name.
@@ -93,25 +96,12 @@ impl Engine {
     }
 
     fn new(side: Side) -> Self {
-        Self { side, kept: Vec::new(), closed: false, failed: false, sni: None }
+        Self { side, kept: Vec::new(), closed: false, failed: false, sni: None, accept: None }
     }
 
-    /// Takes what was kept of the input before: it comes first in the next [`feed`](Self::feed).
-    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
-        core::mem::take(&mut self.kept)
-    }
-
-    /// Gives how many bytes of input are kept.
-    pub(crate) fn kept(&self) -> usize {
-        self.kept.len()
-    }
-
-    /// Notes the name that the client asked for, which rustls tells to whoever chooses the
-    /// certificate alone. To be called after each [`feed`](Self::feed) of a server's handshake.
-    pub(crate) fn note_name(&mut self, accept: &Accept) {
-        if let Some(name) = accept.take_name() {
-            self.sni = Some(name);
-        }
+    /// Gives what is kept of the input: it comes first in the next [`feed`](Self::feed).
+    pub(crate) fn kept(&self) -> &[u8] {
+        &self.kept
     }
 
     /// Whether the handshake goes on.
@@ -124,7 +114,6 @@ impl Engine {
 
     /// Takes ciphertext: what was kept, then what arrived since. Each piece of plaintext goes to
     /// `plain`; together they are never longer than `input`. What is to be sent goes to `tx`.
-    /// `rest` is an empty buffer for what is to be kept.
     ///
     /// # Errors
     ///
@@ -133,26 +122,41 @@ impl Engine {
     pub(crate) fn feed(
         &mut self,
         input: &mut [u8],
-        rest: Vec<u8>,
         plain: &mut dyn FnMut(&[u8]),
         tx: &mut Tx<'_>,
     ) -> Result<Fed, Error> {
         let mut used = 0;
+        self.kept.clear();
         let fed = self.run(input, &mut used, plain, tx);
+        let ready = !self.is_handshaking();
+        self.note_name(ready);
         if let Err(e) = fed {
             self.failed = true;
             self.say_alert(tx);
             return Err(fault::of(e));
         }
-        self.kept = rest;
         // Nothing that stands behind a close_notify means anything.
         if !self.closed {
             self.kept.extend_from_slice(input.get(used..).unwrap_or_default());
         }
-        if self.kept.len() > KEPT {
+        if self.kept.is_empty() {
+            self.kept = Vec::new();
+        } else if self.kept.len() > KEPT {
+            self.failed = true;
             return Err(fault::TOO_LONG);
         }
-        Ok(Fed { ready: !self.is_handshaking(), closed: self.closed })
+        Ok(Fed { ready, closed: self.closed })
+    }
+
+    /// Notes the name that the client asked for, which rustls tells to nobody but whoever chooses
+    /// the certificate.
+    fn note_name(&mut self, ready: bool) {
+        if let Some(name) = self.accept.as_ref().and_then(|accept| accept.take_name()) {
+            self.sni = Some(name);
+        }
+        if ready {
+            self.accept = None;
+        }
     }
 
     fn run(
