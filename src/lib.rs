@@ -74,7 +74,7 @@
 //! # Features
 //!
 //! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live"]`; `json` reads and writes JSON
-//! bodies by serde, `tls` adds https and wss on both sides (`tls-aws-lc`: by aws-lc-rs), `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! bodies by serde, `tls` adds https and wss on both sides (`tls-aws-lc`: by aws-lc-rs), `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -96,9 +96,12 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
-pub use limits::{
-    ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TlsLimits, TokenBucket, WsLimits,
-};
+#[cfg(feature = "h2")]
+pub use limits::H2Limits;
+#[cfg(feature = "mqtt")]
+pub use limits::MqttLimits;
+pub use limits::TlsLimits;
+pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
 #[cfg(feature = "std")]

@@ -10,16 +10,21 @@ use lodger_backend::{Addr, Micros, Net, Ready};
 
 use super::Handle;
 use super::channel::Channel;
-use super::core::{Core, Life};
+use super::core::Core;
 use super::handler::App;
 use super::handler::client::{Asker, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
+use super::serve;
 use super::slot::{Flags, Slot};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::Cx;
 use crate::proto::stack::Stack;
+
+/// On a runtime that has ended: how many attempts, each made from the end of the one before, are
+/// told; the next is dropped unheard.
+const REFUSALS: usize = 4;
 
 /// When an attempt reached its stages.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +39,7 @@ pub(crate) struct Stages {
 
 impl Handle {
     /// Opens a plain byte stream. Never fails at once: `handler` hears `open` when it is there, or
-    /// `closed` with the reason.
+    /// `closed` with the reason. On a runtime that has ended it hears that before this returns.
     pub fn connect(&self, to: &Addr, handler: impl raw::Handler) -> ConnId {
         let ends = (Stack::default(), App::Raw(Box::new(handler)));
         self.dial(Ok(to.clone()), None, ends, |_, _, _| Ok(()))
@@ -69,6 +74,9 @@ impl Handle {
         (stack, app): (Stack, App),
         first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
     ) -> ConnId {
+        if self.is_dead() {
+            return self.refuse(stack, app);
+        }
         let opened = to.and_then(|to| self.0.net.connect(&to));
         let mut core = self.core();
         let core = &mut *core;
@@ -89,12 +97,33 @@ impl Handle {
             }
             Err(e) => Err(Reason::Io(e.kind())),
         };
-        let refused = if core.life == Life::Dead { Err(Reason::Shutdown) } else { refused };
         match refused {
             Ok(()) => core.arm_deadline(id.index),
             Err(why) => core.abort(id.index, why),
         }
         self.ask(core);
+        id
+    }
+
+    /// Tells an attempt on a runtime that has ended that nothing comes of it. No turn follows, so
+    /// this is done here, or at the end of the outermost turn.
+    fn refuse(&self, stack: Stack, app: App) -> ConnId {
+        let (id, unheard) = {
+            let mut core = self.core();
+            let core = &mut *core;
+            let id = core.insert_dialled(stack, app);
+            core.connections += 1;
+            core.abort(id.index, Reason::Shutdown);
+            if core.depth > 0 {
+                return id;
+            }
+            // Who connects again from each `closed` would go on for ever.
+            let again = core.running.len() >= REFUSALS;
+            let slot = core.slots.get_mut(id.index).filter(|_| again);
+            (id, slot.map(|slot| core::mem::take(&mut slot.app)))
+        };
+        drop(unheard);
+        serve::bury(self, id.index);
         id
     }
 

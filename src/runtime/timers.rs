@@ -108,7 +108,7 @@ impl Handle {
     pub fn rearm(&self, timer: TimerId, after: Duration) -> bool {
         let mut core = self.core();
         let now = self.time(&mut core);
-        let known = core.sched.get(timer.0).is_some();
+        let known = matches!(core.sched.get(timer.0), Some(What::Timer(_)));
         if known {
             core.sched.arm(timer.0, due(now, after), Slack::Precise, now);
             self.reprogram(&mut core);

@@ -21,6 +21,8 @@ use super::state::State;
 
 /// Reports of one poll; mio's default, and enough for any batch worth having.
 const LIST: usize = 1_024;
+/// How long a machine may be suspended, in µs: four hours.
+const SUSPENDED: u64 = 4 * 3_600 * 1_000_000;
 
 pub(super) struct SimDriver {
     state: Rc<RefCell<State>>,
@@ -48,6 +50,13 @@ impl SimDriver {
         self.state.borrow_mut().queue(self.id).map(f)
     }
 
+    /// Has somebody use the waker in the middle of a call, now and then.
+    fn disturb(&self) {
+        if self.state.borrow_mut().fault(|f| f.wakes, |i| &mut i.wakes) {
+            self.woken.store(true, Ordering::Release);
+        }
+    }
+
     fn close_late(&mut self) {
         for (sock, net) in self.closing.drain(..) {
             net.close(sock);
@@ -68,6 +77,7 @@ impl Backend for SimDriver {
     }
 
     fn now(&self) -> Micros {
+        self.disturb();
         let mut s = self.state.borrow_mut();
         if s.faults.slow_clock > 0 {
             let max = s.faults.slow_clock;
@@ -80,6 +90,7 @@ impl Backend for SimDriver {
 
     fn watch(&mut self, source: Source, token: Token, want: Interest) -> io::Result<()> {
         let sock = memory(source)?;
+        self.disturb();
         let mut s = self.state.borrow_mut();
         if !s.sockets.contains_key(&sock) {
             s.misuse.push("a socket that is not open was watched");
@@ -110,6 +121,7 @@ impl Backend for SimDriver {
     }
 
     fn release(&mut self, token: Token, sock: Sock, net: &Rc<dyn Net>) {
+        self.disturb();
         let late = {
             let mut s = self.state.borrow_mut();
             match s.queue(self.id).and_then(|queue| queue.forget(sock.bits())) {
@@ -129,6 +141,7 @@ impl Backend for SimDriver {
     }
 
     fn set_deadline(&mut self, at: Option<Micros>) {
+        self.disturb();
         let mut s = self.state.borrow_mut();
         let max = s.faults.late_timers;
         let late = if max > 0 && at.is_some() { s.rng.up_to(max) } else { 0 };
@@ -191,6 +204,10 @@ impl State {
     ) -> io::Result<bool> {
         let end = timeout.map_or(Micros::MAX, |timeout| self.now + timeout);
         let before = events.len();
+        if self.fault(|f| f.jumps, |i| &mut i.jumps) {
+            let slept = Duration::from_micros(self.rng.up_to(SUSPENDED));
+            self.advance_to(self.now + slept);
+        }
         self.settle();
         loop {
             let called = self.queue(id).is_some_and(|queue| queue.take_calls());
@@ -240,7 +257,7 @@ impl State {
             if self.fault(|f| f.short_lists, |i| &mut i.short_lists) {
                 list = 1 + self.rng.below(4);
             }
-            if self.rng.happens(self.faults.shuffles) && queue.rotate(self.rng.below(LIST)) {
+            if self.rng.happens(self.faults.shuffles) && queue.shuffle(|n| self.rng.below(n)) {
                 self.injected.shuffles += 1;
             }
         }

@@ -31,6 +31,12 @@ pub struct Faults {
     pub short_lists: u16,
     /// A poll's reports come in another order.
     pub shuffles: u16,
+    /// Somebody on another thread uses a waker: while the guest reads the clock, watches, releases
+    /// or programs its alarm.
+    pub wakes: u16,
+    /// A poll finds that up to four hours have passed: the machine was suspended. What was on its
+    /// way has arrived, and every timeout on the way is due.
+    pub jumps: u16,
     /// A deadline fires up to this much too late, in µs.
     pub late_timers: u64,
     /// Reading the clock takes up to this long, in µs: the guest is slow.
@@ -63,6 +69,8 @@ impl Faults {
             early_wakes: 0,
             short_lists: 0,
             shuffles: 0,
+            wakes: 0,
+            jumps: 0,
             late_timers: 0,
             slow_clock: 0,
             accept_errors: 0,
@@ -74,7 +82,7 @@ impl Faults {
     }
 
     /// Everything that loses no byte and no connection: [`all`](Self::all) without resets, aborts,
-    /// half-closes and refused connects.
+    /// half-closes, refused connects and suspension.
     pub const fn lossless() -> Self {
         Self {
             resets: 0,
@@ -83,6 +91,7 @@ impl Faults {
             accept_aborts: 0,
             refused: 0,
             unanswered: 0,
+            jumps: 0,
             ..Self::all()
         }
     }
@@ -101,6 +110,8 @@ impl Faults {
             early_wakes: 50,
             short_lists: 100,
             shuffles: 200,
+            wakes: 20,
+            jumps: 2,
             late_timers: 200,
             slow_clock: 20,
             accept_errors: 100,
@@ -158,6 +169,10 @@ injected! {
     short_lists,
     /// Lists in another order.
     shuffles,
+    /// Uses of a waker by nobody.
+    wakes,
+    /// Suspensions.
+    jumps,
     /// Deadlines fired late.
     late_timers,
     /// Readings of the clock that took time.

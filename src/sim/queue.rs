@@ -111,11 +111,19 @@ impl Queue {
         Some(watch.token)
     }
 
-    /// Puts the list of edges in another order; `false` if there is no other.
-    pub(super) fn rotate(&mut self, by: usize) -> bool {
+    /// Puts what is to be reported in another order, by numbers that `below` chooses; `false` if
+    /// there is no other.
+    pub(super) fn shuffle(&mut self, mut below: impl FnMut(usize) -> usize) -> bool {
+        if self.trigger != Trigger::Edge {
+            let n = self.watches.len();
+            if let Some(first) = self.watches.keys().nth(below(n)) {
+                self.cursor = *first;
+            }
+            return n > 1;
+        }
         let n = self.edges.len();
-        if n > 1 {
-            self.edges.rotate_left(1 + by % (n - 1));
+        for last in (1..n).rev() {
+            self.edges.swap(last, below(last + 1));
         }
         n > 1
     }

@@ -468,3 +468,36 @@ fn an_attempt_under_way_ends_with_the_runtime() {
     assert_eq!(got.borrow_mut().pop().unwrap().unwrap_err().why, Reason::Shutdown);
     assert_eq!(*heard.closed.borrow(), [Reason::Shutdown]);
 }
+
+/// Connects again from each end, and counts those.
+struct Stubborn(Rc<Cell<u32>>);
+
+impl raw::Handler for Stubborn {
+    fn data(&mut self, _: &mut raw::Cx<'_>, _: &[u8]) {}
+
+    fn closed(&mut self, cx: &mut raw::Cx<'_>, why: Reason) {
+        assert_eq!(why, Reason::Shutdown);
+        self.0.set(self.0.get() + 1);
+        let to = "127.0.0.1:80".try_into().unwrap();
+        cx.runtime().connect(&to, Self(Rc::clone(&self.0)));
+    }
+}
+
+#[test]
+fn an_attempt_on_a_runtime_that_has_ended_is_told_and_opens_nothing() {
+    let rig = Rig::new(Trigger::Edge);
+    let h = rig.rt.handle();
+    let client = Client::new(&h);
+    h.end();
+    let (got, ends) = (results(), Rc::default());
+
+    client.get("http://127.0.0.1/").whole(1, into(&got));
+    let id = h.connect(&rig.addr, Stubborn(Rc::clone(&ends)));
+
+    assert_eq!(got.borrow()[0].as_ref().unwrap_err().why, Reason::Shutdown);
+    // One that connects again from each end is told some times, and then no more.
+    assert!((1..=5).contains(&ends.get()) && Rc::strong_count(&ends) == 1, "{}", ends.get());
+    assert!(!h.is_open(id) && rig.world.open() == 0);
+    drop((client, h));
+    rig.end();
+}

@@ -24,14 +24,175 @@ struct Example {
     threads: u32,
 }
 
-const EXAMPLES: [Example; 1] = [Example {
-    name: "poll-rs",
-    needs: &[],
-    build: &[&["cargo", "build", "--locked", "-p", "poll-rs"]],
-    command: &["{target}/debug/poll-rs"],
-    host: "poll(2)",
-    threads: 1,
-}];
+/// Builds liblodger, which the examples in other languages use.
+const LIBLODGER: &[&str] = &["cargo", "build", "--locked", "-p", "lodger-capi"];
+
+const EXAMPLES: &[Example] = &[
+    Example {
+        name: "poll-rs",
+        needs: &[],
+        build: &[&["cargo", "build", "--locked", "-p", "poll-rs"]],
+        command: &["{target}/debug/poll-rs"],
+        host: "poll(2)",
+        threads: 1,
+    },
+    Example {
+        name: "poll-c",
+        needs: &["cc"],
+        build: &[
+            LIBLODGER,
+            &["sh", "foreign-loop-examples/common/build.sh", "{target}", "poll-c", "poll-c/main.c"],
+        ],
+        command: &["{target}/examples/poll-c"],
+        host: "poll(2)",
+        threads: 1,
+    },
+    Example {
+        name: "libevent-c",
+        needs: &["cc"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "libevent-c",
+                "libevent-c/main.c",
+                "libevent_core",
+            ],
+        ],
+        command: &["{target}/examples/libevent-c"],
+        host: "libevent 2",
+        threads: 1,
+    },
+    Example {
+        name: "libev-c",
+        needs: &["cc"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "libev-c",
+                "libev-c/main.c",
+                "-lev",
+            ],
+        ],
+        command: &["{target}/examples/libev-c"],
+        host: "libev 4",
+        threads: 1,
+    },
+    Example {
+        name: "sd-event-c",
+        needs: &["cc", "python3"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "sd-event-c",
+                "sd-event-c/main.c",
+                "libsystemd",
+            ],
+        ],
+        command: &[
+            "python3",
+            "foreign-loop-examples/sd-event-c/activate.py",
+            "{target}/examples/sd-event-c",
+        ],
+        host: "sd-event",
+        threads: 1,
+    },
+    Example {
+        name: "qt5-cpp",
+        needs: &["c++"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "qt5-cpp",
+                "qt5-cpp/main.cpp",
+                "Qt5Core",
+            ],
+        ],
+        command: &["{target}/examples/qt5-cpp"],
+        host: "Qt 5",
+        threads: 1,
+    },
+    Example {
+        name: "tk",
+        needs: &["cc", "wish", "xvfb-run"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "tk.so",
+                "tk/shim.c",
+                "tcl",
+            ],
+        ],
+        command: &[
+            "xvfb-run",
+            "-a",
+            "wish",
+            "foreign-loop-examples/tk/main.tcl",
+            "{target}/examples/tk.so",
+        ],
+        host: "Tcl/Tk 8",
+        threads: 2,
+    },
+    Example {
+        name: "perl-anyevent",
+        needs: &["perl"],
+        build: &[LIBLODGER],
+        command: &[
+            "env",
+            "LODGER_LIBRARY={target}/debug/liblodger.so",
+            "perl",
+            "foreign-loop-examples/perl-anyevent/main.pl",
+        ],
+        host: "AnyEvent",
+        threads: 1,
+    },
+    Example {
+        name: "python-asyncio",
+        needs: &["python3"],
+        build: &[LIBLODGER],
+        command: &[
+            "env",
+            "LODGER_LIBRARY={target}/debug/liblodger.so",
+            "python3",
+            "foreign-loop-examples/python-asyncio/main.py",
+        ],
+        host: "asyncio (CPython 3",
+        threads: 1,
+    },
+    Example {
+        name: "python-asyncio",
+        needs: &["python3"],
+        build: &[
+            LIBLODGER,
+            &["python3", "-m", "venv", "{target}/examples/venv"],
+            &["{target}/examples/venv/bin/pip", "-q", "install", "uvloop==0.22.1"],
+        ],
+        command: &[
+            "env",
+            "LODGER_LIBRARY={target}/debug/liblodger.so",
+            "UV_USE_IO_URING=0",
+            "{target}/examples/venv/bin/python",
+            "foreign-loop-examples/python-asyncio/main.py",
+            "uvloop",
+        ],
+        host: "uvloop (CPython 3",
+        threads: 1,
+    },
+];
 
 /// Checks the examples of these names; none is all.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
@@ -49,9 +210,10 @@ fn steps_for(steps: &mut Steps, names: &[&str]) {
     if !steps.step("example checker", build_checker) {
         return;
     }
-    for example in &EXAMPLES {
+    for example in EXAMPLES {
         if names.is_empty() || names.contains(&example.name) {
-            steps.step(&format!("example {}", example.name), || check(example));
+            let title = format!("example {} in {}", example.name, example.host);
+            steps.step(&title, || check(example));
         }
     }
     for name in names.iter().filter(|name| EXAMPLES.iter().all(|e| e.name != **name)) {
@@ -111,6 +273,8 @@ mod tests {
         let mut names: Vec<String> = EXAMPLES.iter().map(|e| e.name.to_owned()).collect();
         folders.sort();
         names.sort();
+        // One program may be an example of two hosts.
+        names.dedup();
 
         assert_eq!(names, folders);
     }

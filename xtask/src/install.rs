@@ -6,8 +6,10 @@ use crate::steps::Outcome;
 use crate::{Res, sh};
 
 /// A program that some step runs, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 9] = [
+const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["gcc", "libc6-dev"]),
+    ("c++", &["g++"]),
+    ("readelf", &["binutils"]),
     ("curl", &["curl"]),
     ("pkg-config", &["pkg-config"]),
     ("node", &["nodejs"]),
@@ -15,11 +17,29 @@ const PROGRAMS: [(&str, &[&str]); 9] = [
     ("python3", &["python3"]),
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
+    ("perl", &["perl"]),
+    ("wish", &["tk"]),
+    ("xvfb-run", &["xvfb", "xauth"]),
     ("chromium", &["chromium"]),
 ];
 
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
-const LIBRARIES: [(&str, &[&str]); 1] = [("glib-2.0", &["libglib2.0-dev"])];
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("glib-2.0", &["libglib2.0-dev"]),
+    ("libuv", &["libuv1-dev"]),
+    ("libevent_core", &["libevent-dev"]),
+    ("libsystemd", &["libsystemd-dev"]),
+    ("Qt5Core", &["qtbase5-dev"]),
+    ("tcl", &["tcl-dev"]),
+];
+
+/// Files that nothing else announces, and the Debian packages that bring them.
+const FILES: &[(&str, &[&str])] = &[
+    ("/usr/include/ev.h", &["libev-dev"]),
+    ("/usr/share/doc/libanyevent-perl", &["libanyevent-perl"]),
+    ("/usr/share/doc/libev-perl", &["libev-perl"]),
+    ("/usr/share/doc/libffi-platypus-perl", &["libffi-platypus-perl"]),
+];
 
 /// The npm packages: a WebSocket client that is not ours, and what drives the browser.
 const NPM: [(&str, &str); 2] = [("ws", "8.18.3"), ("playwright-core", "1.56.1")];
@@ -31,6 +51,7 @@ pub(crate) fn debian() -> Res<Outcome> {
         .filter(|(program, _)| !sh::have(program))
         .flat_map(|(_, p)| *p)
         .chain(LIBRARIES.iter().filter(|(name, _)| !has_library(name)).flat_map(|(_, p)| *p))
+        .chain(FILES.iter().filter(|(path, _)| !Path::new(path).exists()).flat_map(|(_, p)| *p))
         .copied()
         .collect();
     if packages.is_empty() {

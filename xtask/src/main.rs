@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `examples`,
 //! `platforms`, `conformance`, `fuzz`.
 //!
-//! Depends on std alone. What a command needs beyond cargo is installed where that is allowed, and
+//! Depends on std and cbindgen alone. What a command needs beyond cargo is installed where that is allowed, and
 //! otherwise the command says what it skips and why.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod conformance;
 mod count;
 mod examples;
 mod fuzz;
+mod header;
 mod install;
 mod load;
 mod platforms;
@@ -36,6 +37,7 @@ usage: cargo xtask COMMAND
 
   test                      everything; ends with `N passed, N failed, N skipped`
   tidy                      imports, file sizes, headings, forbidden words
+  header [--verify]         makes capi/include/lodger.h, or compares it
   program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),
+        ["header"] => header::run(false),
+        ["header", "--verify"] => header::run(true),
         ["program"] => program::run(),
         ["count", flags @ ..] => match count::Plan::parse(flags) {
             Some(plan) => count::run(plan),

@@ -65,7 +65,7 @@ fn tidy_tree() -> Res<Outcome> {
 }
 
 /// Features that are off by default and have tests.
-pub(crate) const OPTIONAL: &str = "lodger/json,lodger-glib/glib";
+pub(crate) const OPTIONAL: &str = "lodger/json,lodger/mqtt,lodger-glib/glib";
 
 /// Gives the features of `lodger`, as its manifest names them.
 fn features() -> Vec<String> {

@@ -42,11 +42,12 @@ pub use broken::{Broken, Fault};
 pub use guest::{Counts, Flaw, Guest, Id, Mailbox, OnData, TimerId};
 pub use host::{Alone, Lapse, Loop, Stay, Watcher, Watching};
 pub use laws::{
-    flow_control, law_1_idle_means_no_wakeups, law_2_a_turn_is_bounded,
-    law_3_a_callback_may_run_the_host_again, law_4_detaching_leaves_the_loop_as_it_was,
-    law_5_a_cancelled_timer_never_runs, law_6_a_short_timer_is_late_by_microseconds,
-    law_7_a_waker_works_from_any_thread, law_8_a_reused_number_is_nobody_elses,
-    law_9_a_paused_reader_costs_nothing, law_10_nothing_is_added_to_the_process,
+    a_hundred_stays_leave_nothing, flow_control, law_1_idle_means_no_wakeups,
+    law_2_a_turn_is_bounded, law_3_a_callback_may_run_the_host_again,
+    law_4_detaching_leaves_the_loop_as_it_was, law_5_a_cancelled_timer_never_runs,
+    law_6_a_short_timer_is_late_by_microseconds, law_7_a_waker_works_from_any_thread,
+    law_8_a_reused_number_is_nobody_elses, law_9_a_paused_reader_costs_nothing,
+    law_10_nothing_is_added_to_the_process, several_guests_share_a_loop,
 };
 pub use process::alone;
 pub use triggers::Emulated;
@@ -168,6 +169,30 @@ pub fn assert_caught(subject: &Subject, law: fn(&Subject) -> Verdict) {
         Err(failure) => println!("{}: caught: {failure}", subject.name),
         Ok(report) => panic!("{}: a broken backend passed:\n{report}", subject.name),
     }
+}
+
+/// Makes a module of two more tests for an adaptor to a host that takes any number of guests:
+/// several share a loop, and a hundred stays leave nothing behind.
+#[macro_export]
+macro_rules! adaptor_suite {
+    ($name:ident, $subject:expr) => {
+        mod $name {
+            use super::*;
+
+            $crate::backend_suite!(@each $subject, several_guests_share_a_loop);
+
+            #[test]
+            fn a_hundred_stays_leave_nothing() {
+                let name = concat!(module_path!(), "::a_hundred_stays_leave_nothing");
+                $crate::suite::alone(name, || {
+                    $crate::suite::assert_holds(
+                        &($subject)(),
+                        $crate::suite::a_hundred_stays_leave_nothing,
+                    );
+                });
+            }
+        }
+    };
 }
 
 /// Makes a module of tests, one a law and one of flow control, of a function that gives the
