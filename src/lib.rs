@@ -159,6 +159,10 @@ pub mod mqtt {
     pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
     #[cfg(feature = "ws")]
     pub use crate::app::mqtt::carried::websocket_config;
+    #[cfg(feature = "client")]
+    pub use crate::app::mqtt::client::{
+        Client, ClientEvent, Connection, Outgoing, Published, QueueFull, Subscription,
+    };
     pub use crate::proto::mqtt::{
         Code, Connect, Message, Options, Properties, Property, PropertyList, Publish, Qos,
         RetainHandling, Version, Will, topic_matches,

@@ -1,6 +1,7 @@
 //! `lodger mqtt`: a broker, and clients.
 
 mod broker;
+mod client;
 
 use clap::{Args, Subcommand};
 
@@ -21,6 +22,14 @@ enum Command {
     /// Let clients hear what others publish
     #[command(after_help = broker::NOTES)]
     Broker(broker::Options),
+
+    /// Publish a message
+    #[command(after_help = client::PUB_NOTES)]
+    Pub(client::Publish),
+
+    /// Write the messages that come
+    #[command(after_help = client::SUB_NOTES)]
+    Sub(client::Subscribe),
 }
 
 /// Does what is asked for.
@@ -31,5 +40,7 @@ enum Command {
 pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     match &options.command {
         Command::Broker(options) => broker::run(options),
+        Command::Pub(options) => client::publish(options),
+        Command::Sub(options) => client::subscribe(options),
     }
 }

@@ -25,6 +25,8 @@ use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, T
 use crate::runtime::{Channel, ConnId, Handle, Reason};
 
 mod pool;
+#[cfg(feature = "h2")]
+mod streams;
 
 /// Sends requests; keeps connections that can carry another. Cheap to clone: the clones share
 /// their connections.
@@ -57,6 +59,11 @@ struct Inner {
     redirects: u32,
     /// What https trusts, where it was said.
     trust: RefCell<Trust>,
+    /// Requests are streams of shared connections, by origin.
+    #[cfg(feature = "h2")]
+    http2: Cell<bool>,
+    #[cfg(feature = "h2")]
+    carriers: RefCell<std::collections::BTreeMap<String, Vec<ConnId>>>,
 }
 
 impl core::fmt::Debug for Client {
@@ -136,6 +143,10 @@ impl Client {
             pool: RefCell::default(),
             redirects,
             trust: RefCell::default(),
+            #[cfg(feature = "h2")]
+            http2: Cell::new(false),
+            #[cfg(feature = "h2")]
+            carriers: RefCell::default(),
         }))
     }
 
@@ -424,6 +435,10 @@ impl Attempt {
         let h = &client.0.h;
         let Ok(url) = self.request.url.clone() else { return };
         let request = self.request.clone();
+        #[cfg(feature = "h2")]
+        if client.0.http2.get() {
+            return self.go_by_stream(&url, &request);
+        }
         let origin = url.origin();
         let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
             request.say(&url, stack, cx, tx)

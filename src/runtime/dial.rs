@@ -291,6 +291,8 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if !slot.flags.has(Flags::SHAKING) {
         slot.stack.connected(now);
     }
+    #[cfg(feature = "h2")]
+    core.note_connected(index);
     Some(())
 }
 

@@ -14,9 +14,13 @@ mod events;
 mod fanout;
 mod files;
 mod forms;
+#[cfg(feature = "h2")]
+mod h2;
 mod http;
 mod idle;
 mod kit;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod pipeline;
 #[cfg(unix)]
 mod real;

@@ -46,6 +46,8 @@ usage: cargo xtask COMMAND
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
+  conformance httpwg [FILTER]
+                            an HTTP/2 suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
 
 LODGER_PROGRAM=PATH tests, counts and measures that program instead of the release build;
@@ -79,6 +81,8 @@ fn main() -> ExitCode {
             [set, "client"] => conformance::run(set, Some(Role::Client)),
             _ => usage(),
         },
+        ["conformance", "httpwg"] => conformance::run_httpwg(None),
+        ["conformance", "httpwg", filter] => conformance::run_httpwg(Some(filter)),
         ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {
             Some(plan) => fuzz::run(&plan),
             None => usage(),

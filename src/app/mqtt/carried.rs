@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::MqttLimits;
-use crate::proto::mqtt::Mqtt;
+use crate::proto::mqtt::{Mqtt, Role};
 use crate::proto::ws::{Config, Kind, Message};
 use crate::runtime::handler::mqtt::{Carrier, Link, Port, feed, on_deadline};
 use crate::runtime::handler::ws::{Chunk, Cx, Handler};
@@ -26,14 +26,19 @@ pub fn websocket_config(limits: &MqttLimits) -> Config {
 /// Hands what a WebSocket carries to a link.
 pub(crate) struct OverWs<L> {
     link: L,
-    mqtt: Option<Mqtt>,
+    role: Role,
     port: Option<Port>,
     timer: Option<TimerId>,
 }
 
 impl<L: Link> OverWs<L> {
     pub(crate) fn server(link: L) -> Self {
-        Self { link, mqtt: None, port: None, timer: None }
+        Self { link, role: Role::Server, port: None, timer: None }
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn client(link: L) -> Self {
+        Self { link, role: Role::Client, port: None, timer: None }
     }
 
     /// Looks at the time when the connection has something due.
@@ -65,9 +70,14 @@ impl<L: Link> OverWs<L> {
 impl<L: Link> Handler for OverWs<L> {
     fn open(&mut self, cx: &mut Cx<'_>) {
         let now = cx.runtime().now();
-        let mqtt = self.mqtt.take().unwrap_or_else(|| Mqtt::server(now));
+        let mqtt = match self.role {
+            Role::Server => Mqtt::server(now),
+            Role::Client => Mqtt::client(now),
+        };
         let carrier = Rc::new(RefCell::new(Carrier::new(mqtt)));
-        self.port = Some(Port::Carried(cx.id(), carrier));
+        let port = Port::Carried(cx.id(), carrier);
+        self.link.opened(cx.runtime(), &port);
+        self.port = Some(port);
         self.arm(cx);
     }
 
@@ -97,8 +107,8 @@ impl<L: Link> Handler for OverWs<L> {
     }
 
     fn closed(&mut self, cx: &mut Cx<'_>, why: Reason) {
-        if let Some(port) = &self.port {
-            self.link.closed(cx.runtime(), port, why);
-        }
+        // One that never opened ends as well.
+        let port = self.port.take().unwrap_or(Port::Direct(cx.id()));
+        self.link.closed(cx.runtime(), &port, why);
     }
 }

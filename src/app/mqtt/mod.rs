@@ -3,4 +3,6 @@
 pub(crate) mod broker;
 #[cfg(feature = "ws")]
 pub(crate) mod carried;
+#[cfg(feature = "client")]
+pub(crate) mod client;
 mod tree;

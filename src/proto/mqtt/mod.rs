@@ -66,6 +66,28 @@ pub fn put_publish(out: &mut Vec<u8>, version: Version, publish: &Publish<'_>) -
     encode::publish(out, version, publish, &[])
 }
 
+/// Checks that a topic can be published to, within limits.
+///
+/// # Errors
+///
+/// Misuse: it is empty, too long or too deep, or has a wildcard or U+0000.
+pub fn check_topic(topic: &str, limits: &crate::MqttLimits) -> Result<(), crate::Error> {
+    let checked = topic::check_name(topic, limits).map_err(|bad| bad.rule);
+    let checked = checked.and_then(|()| wire::text(topic.as_bytes()).map_err(|bad| bad.rule));
+    checked.map(drop).map_err(crate::Error::misuse)
+}
+
+/// Checks that a filter can be subscribed to, within limits.
+///
+/// # Errors
+///
+/// Misuse: it is empty, too long or too deep, or has U+0000 or a wildcard that is no whole level.
+pub fn check_filter(filter: &str, limits: &crate::MqttLimits) -> Result<(), crate::Error> {
+    let checked = topic::check_filter(filter, limits).map_err(|bad| bad.rule);
+    let checked = checked.and_then(|()| wire::text(filter.as_bytes()).map_err(|bad| bad.rule));
+    checked.map(drop).map_err(crate::Error::misuse)
+}
+
 /// A version of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[expect(clippy::exhaustive_enums, reason = "complete by definition")]

@@ -394,8 +394,14 @@ impl PropertyList {
     }
 
     /// Gives them, to be sent.
-    pub fn view(&self) -> Properties<'_> {
-        Properties(&self.0)
+    pub const fn view(&self) -> Properties<'_> {
+        Properties(self.0.as_slice())
+    }
+}
+
+impl From<Properties<'_>> for PropertyList {
+    fn from(properties: Properties<'_>) -> Self {
+        Self(properties.0.to_vec())
     }
 }
 

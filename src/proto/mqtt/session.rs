@@ -14,6 +14,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use lodger_backend::Micros;
 
@@ -289,13 +290,24 @@ impl Session {
         self.flight.is_empty() && self.queue.is_empty() && self.received.len() == 0
     }
 
-    /// Takes all that was to be sent; their tags.
-    pub fn drain_tags(&mut self) -> impl Iterator<Item = u64> {
-        self.ids = Ids::default();
-        (self.unsent, self.queued_bytes) = (0, 0);
-        let flight = core::mem::take(&mut self.flight);
-        let queue = core::mem::take(&mut self.queue);
-        flight.into_iter().map(|f| f.tag).chain(queue.into_iter().map(|item| item.tag))
+    /// Begins anew with a peer that has forgotten the session. What was sent with QoS 1 waits again,
+    /// in front; what was with QoS 2 is dropped, since it may have arrived. Gives the tags of that.
+    pub fn forget_peer(&mut self) -> Vec<u64> {
+        let mut dropped = Vec::new();
+        for flight in core::mem::take(&mut self.flight).into_iter().rev() {
+            self.ids.remove(flight.id);
+            match flight.item {
+                Some(item) if item.qos == Qos::AtLeastOnce => {
+                    self.queued_bytes += item.message.size();
+                    self.queue.push_front(item);
+                }
+                _ => dropped.push(flight.tag),
+            }
+        }
+        self.unsent = 0;
+        self.received = Ids::default();
+        dropped.reverse();
+        dropped
     }
 
     /// Drops the message that waits longest; its tag.

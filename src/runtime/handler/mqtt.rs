@@ -28,6 +28,12 @@ pub(crate) type Factory = dyn Fn(&Handle, &Accepted<'_>) -> Option<Box<dyn Link>
 
 /// What hears one MQTT connection, packet by packet: a broker, a server, a client.
 pub(crate) trait Link: 'static {
+    /// The transport is there, and nothing was said.
+    #[cfg(feature = "ws")]
+    fn opened(&mut self, h: &Handle, port: &Port) {
+        let _ = (h, port);
+    }
+
     /// A packet arrived.
     fn event(&mut self, h: &Handle, port: &Port, event: Event<'_>);
 
@@ -158,6 +164,12 @@ impl Port {
 }
 
 impl Handle {
+    /// Whether it says goodbye, or has ended.
+    pub(crate) fn is_leaving(&self) -> bool {
+        let core = self.core();
+        core.leaving || core.life == crate::runtime::core::Life::Dead
+    }
+
     /// Gives the limits of MQTT.
     pub(crate) fn mqtt_limits(&self) -> crate::MqttLimits {
         self.core().limits.mqtt.clone()
