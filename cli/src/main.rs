@@ -11,6 +11,7 @@ mod output;
 mod report;
 mod serve;
 mod signal;
+mod tls;
 mod ws;
 
 use std::process::ExitCode;
