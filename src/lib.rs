@@ -118,6 +118,8 @@ pub mod http {
     pub use crate::app::auth::{BasicAuth, same_secret};
     #[cfg(feature = "client")]
     pub use crate::app::client::{Ask, Client, Whole};
+    #[cfg(feature = "client")]
+    pub use crate::app::event_source::{EventHandler, EventSource, Subscription};
     pub use crate::app::events::{EventStream, Events};
     #[cfg(feature = "server")]
     pub use crate::app::files::Files;
@@ -126,7 +128,7 @@ pub mod http {
     pub use crate::app::http::Server;
     #[cfg(feature = "client")]
     pub use crate::app::url::Url;
-    pub use crate::proto::events::Event;
+    pub use crate::proto::events::{Event, Received};
     pub use crate::proto::form::{Pairs, Part};
     pub use crate::proto::h1::{Cookie, Fields, ResponseHead, SameSite};
     pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};
@@ -149,6 +151,18 @@ pub mod ws {
     #[cfg(feature = "client")]
     pub use crate::runtime::StreamInfo;
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
+}
+
+/// MQTT: a broker.
+#[cfg(all(feature = "std", feature = "mqtt"))]
+pub mod mqtt {
+    pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
+    #[cfg(feature = "ws")]
+    pub use crate::app::mqtt::carried::websocket_config;
+    pub use crate::proto::mqtt::{
+        Code, Connect, Message, Options, Properties, Property, PropertyList, Publish, Qos,
+        RetainHandling, Version, Will, topic_matches,
+    };
 }
 
 /// The live page, served by the program that it shows.

@@ -53,9 +53,11 @@ impl Default for TlsLimits {
 pub struct ClientLimits {
     /// From the start of an attempt to the connection. Default 10 s.
     pub connect: Duration,
-    /// From a request to the head of its response, or of a WebSocket's. Default 30 s.
+    /// From the last byte of a request to the head of its response, or of a WebSocket's. Time in
+    /// which input is paused does not count. Default 30 s.
     pub first_byte: Duration,
-    /// Between two pieces of a response's body. Default 30 s.
+    /// Between two pieces of a response's body. Time in which input is paused, or a part of the
+    /// request waits to be sent, does not count. Default 30 s.
     pub body: Duration,
     /// How long a connection is kept for another request. Default 10 s.
     pub idle: Duration,
@@ -63,6 +65,10 @@ pub struct ClientLimits {
     pub idle_connections: usize,
     /// Interim responses (1xx) to one request. Default 16.
     pub interim: u32,
+    /// Requests under way on one connection, where pipelining is asked for. Default 16.
+    pub pipeline: usize,
+    /// One server-sent event, in bytes. Default 1 MiB.
+    pub event: usize,
 }
 
 impl Default for ClientLimits {
@@ -74,6 +80,8 @@ impl Default for ClientLimits {
             idle: Duration::from_secs(10),
             idle_connections: 8,
             interim: 16,
+            pipeline: 16,
+            event: 1 << 20,
         }
     }
 }

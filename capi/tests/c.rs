@@ -9,24 +9,88 @@ use std::process::Command;
 
 use build::{Program, crate_dir, have, library_dir};
 
-/// Runs one program as it is, and once more under valgrind if that is asked for.
-fn run(name: &str, valgrind: bool) {
-    let program = Program::new(name);
+/// Runs one program as it is.
+fn run(program: &Program) {
+    program.run(&program.build(), &[]);
+}
+
+/// Runs one program as it is, and once more under valgrind.
+fn run_and_check_memory(program: &Program) {
     let binary = program.build();
     program.run(&binary, &[]);
-    if valgrind {
-        if !have("valgrind") {
-            println!("skipped: no valgrind");
-            return;
-        }
-        let flags = ["-q", "--error-exitcode=9", "--leak-check=full", "--fair-sched=yes"];
-        program.run(&binary, &flags);
+    if !have("valgrind") {
+        println!("skipped: no valgrind");
+        return;
     }
+    let flags = ["-q", "--error-exitcode=9", "--leak-check=full", "--fair-sched=yes"];
+    program.run(&binary, &flags);
 }
 
 #[test]
 fn a_server_answers_and_a_client_asks() {
-    run("serve", true);
+    run_and_check_memory(&Program::new("serve"));
+}
+
+#[test]
+fn websockets_are_accepted_refused_flooded_closed_and_come_back() {
+    run_and_check_memory(&Program::new("ws"));
+}
+
+#[test]
+fn what_is_against_the_contract_is_told_or_does_nothing() {
+    run_and_check_memory(&Program::new("bad"));
+}
+
+#[test]
+fn values_of_other_threads_arrive_or_are_freed() {
+    run_and_check_memory(&Program::new("remote"));
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_send_raises_no_signal() {
+    run(&Program::new("sigpipe"));
+}
+
+#[test]
+fn a_modal_loop_serves_all_others() {
+    run(&Program::new("modal"));
+}
+
+#[test]
+fn a_guest_of_glib_comes_and_goes() {
+    run_with_library("glib", "glib-2.0");
+}
+
+#[test]
+fn a_guest_of_libuv_comes_and_goes() {
+    run_with_library("uv", "libuv");
+}
+
+fn run_with_library(name: &str, library: &str) {
+    match Program::new(name).with_library(library) {
+        Some(program) => run(&program),
+        None => println!("skipped: no {library}"),
+    }
+}
+
+#[test]
+fn a_callback_that_may_throw_is_refused_by_the_compiler() {
+    let program = Program::cpp("throw", "c++17");
+
+    let why = program.compile().unwrap_err();
+
+    assert!(why.contains("noexcept"), "{why}");
+}
+
+#[test]
+fn a_callback_that_throws_nevertheless_ends_the_process_with_a_message() {
+    let binary = Program::cpp("throw", "c++11").build();
+
+    let output = Command::new(binary).output().unwrap();
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{:?}", output.status);
+    assert!(said.contains("foreign exception"), "{said}");
 }
 
 #[test]
@@ -46,20 +110,19 @@ fn the_library_needs_libc_and_libgcc_alone() {
 }
 
 #[test]
-fn python_loads_it_and_runs_a_timer() {
+fn python_loads_it_and_an_exception_there_harms_nobody() {
     if !have("python3") {
         println!("skipped: no python3");
         return;
     }
     let script = crate_dir().join("tests/c/load.py");
+    let library = library_dir().join("liblodger.so");
 
-    let output = Command::new("python3")
-        .arg(script)
-        .arg(library_dir().join("liblodger.so"))
-        .output()
-        .unwrap();
+    let output = Command::new("python3").arg(script).arg(library).output().unwrap();
 
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("out of a callback"), "{said}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "fired\n");
 }
 

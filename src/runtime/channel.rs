@@ -248,7 +248,7 @@ fn take(h: &Handle, core: &mut Core, frame: &mut Frame, index: u32) -> Option<Ta
     if !kicked && !reads || slot.flags.has(Flags::FAILED) {
         return None;
     }
-    if slot.channel.as_ref()?.is_fresh() {
+    if slot.channel()?.is_fresh() {
         if *shakes >= limits.tls.starts {
             slot.flags.set(Flags::QUEUED);
             later.push(index);
@@ -319,14 +319,13 @@ fn go_on(h: &Handle, frame: &mut Frame, taken: Taken, fed: &Fed) {
     let cut = channel.cut;
     core.put_channel(index, channel);
     let now = core.now;
-    let first_byte = now + core.limits.client.first_byte;
     let Some(slot) = core.slots.get_mut(index) else { return };
     if fed.closed {
         slot.flags.set(Flags::EOF);
     }
     if fed.begun {
         slot.flags.clear(Flags::SHAKING);
-        slot.note_secured(&mut lent.app, now, first_byte);
+        slot.note_secured(&mut lent.app, now);
     }
     if let Err(why) = made {
         core.start_close(index, why, true);
@@ -404,9 +403,23 @@ fn plain_http(h: &Handle, frame: &mut Frame, taken: Taken) {
 impl Core {
     /// Takes a channel out of its slot: to be fed, or to be dropped with nothing borrowed.
     pub(super) fn take_channel(&mut self, index: u32) -> Option<Box<Channel>> {
-        let channel = self.slots.get_mut(index)?.channel.take()?;
+        let channel = self.slots.get_mut(index)?.extra.as_mut()?.channel.take()?;
         self.stashed -= channel.kept();
         Some(channel)
+    }
+
+    /// Gives a fresh connection its channel.
+    pub(super) fn begin_channel(&mut self, index: u32, channel: Box<Channel>) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.flags.set(Flags(Flags::CHANNEL.0 | Flags::SHAKING.0));
+        }
+        self.hold_channel(index, channel);
+    }
+
+    fn hold_channel(&mut self, index: u32, channel: Box<Channel>) {
+        if let Some(extra) = self.extra(index) {
+            extra.channel = Some(channel);
+        }
     }
 
     /// Puts it back, with what it has to say now.
@@ -421,7 +434,7 @@ impl Core {
                 slot.since = now;
             }
         }
-        slot.channel = Some(channel);
+        self.hold_channel(index, channel);
         if kept > 0 && self.stashed > self.limits.io.stash {
             self.abort(index, Reason::Overload);
         }
@@ -441,6 +454,17 @@ impl Core {
         }
     }
 
+    /// Gives what the handshake of a connection agreed on, or of the one that carries it.
+    pub(super) fn session(&self, index: u32) -> Option<Rc<Session>> {
+        let slot = self.slots.get(index)?;
+        #[cfg(feature = "h2")]
+        if slot.flags.has(Flags::STREAM) {
+            let parent = self.slots.get(slot.link.parent)?;
+            return parent.channel()?.session().cloned();
+        }
+        slot.channel()?.session().cloned()
+    }
+
     fn is_shaking(&self, index: u32) -> bool {
         self.slots.get(index).is_some_and(|slot| slot.flags.has(Flags::SHAKING))
     }
@@ -449,7 +473,7 @@ impl Core {
     pub(super) fn shaking_due(&mut self, index: u32) {
         let now = self.now;
         let Some(slot) = self.slots.get(index) else { return };
-        if slot.channel.as_ref().is_none_or(|channel| channel.until <= now) {
+        if slot.channel().is_none_or(|channel| channel.until <= now) {
             self.stats.handshakes_failed += 1;
             self.abort(index, Reason::Peer(tls::SLOW));
         } else {
@@ -460,21 +484,22 @@ impl Core {
 
 impl Slot {
     /// Has the handshake of a dialled connection begin: there is a connection.
-    pub(super) fn begin_channel(&mut self, now: Micros, limits: &Limits) {
-        if let Some(channel) = &mut self.channel {
+    pub(super) fn await_channel(&mut self, now: Micros, limits: &Limits) {
+        if let Some(channel) = self.extra.as_mut().and_then(|e| e.channel.as_mut()) {
             channel.until = now + limits.tls.handshake;
         }
     }
 
     /// Notes that the handshake is complete: the time of what is asked begins.
-    fn note_secured(&mut self, app: &mut App, now: Micros, first_byte: Micros) {
+    fn note_secured(&mut self, app: &mut App, now: Micros) {
         self.since = if self.has_output() { now } else { Micros::ZERO };
         if let App::Client(asker) = app {
             asker.secured = Some(now);
             // What the handshake took is no part of the request.
             asker.base = self.sent;
         }
-        self.note_stage(first_byte, |stages| stages.secured = Some(now));
+        self.note_stage(|stages| stages.secured = Some(now));
+        self.stack.connected(now);
     }
 }
 
@@ -499,6 +524,8 @@ impl Handle {
     /// Tells what the TLS handshake of a connection agreed on; `None` if it is a plain one, or has
     /// not agreed yet.
     pub fn tls(&self, id: ConnId) -> Option<Rc<Session>> {
-        self.core().named(id)?.channel.as_ref()?.session().cloned()
+        let mut core = self.core();
+        core.named(id)?;
+        core.session(id.index)
     }
 }

@@ -62,6 +62,9 @@ pub(crate) struct Core {
     #[expect(clippy::vec_box, reason = "slots hold them boxed: a pooled one moves as a pointer")]
     pub(crate) extras: Vec<Box<Extra>>,
     pub(crate) frames: Vec<Frame>,
+    /// For what a stream's handler hears while its connection's is in use.
+    #[cfg(feature = "h2")]
+    pub(crate) scratches: Vec<Scratch>,
     pub(crate) events: Vec<Vec<Event>>,
     /// Bytes in all tails together.
     pub(crate) stashed: usize,
@@ -106,6 +109,8 @@ impl Core {
             pool: pool(&limits),
             extras: Vec::new(),
             frames: Vec::new(),
+            #[cfg(feature = "h2")]
+            scratches: Vec::new(),
             events: Vec::new(),
             stashed: 0,
             now: Micros::ZERO,
@@ -220,6 +225,11 @@ impl Core {
             slot.why = why;
         }
         slot.state = State::Dead;
+        #[cfg(feature = "h2")]
+        if slot.flags.has(Flags::LINKED) {
+            self.cut(index, why);
+        }
+        let Some(slot) = self.slots.get_mut(index) else { return };
         slot.flags.clear(Flags(Flags::FILE.0 | Flags::SEALED.0));
         slot.out.clear(&mut self.pool);
         self.stats.aborted += u64::from(!matches!(why, Reason::Done));
@@ -240,6 +250,10 @@ impl Core {
         }
         if slot.since == Micros::ZERO {
             slot.since = self.now;
+        }
+        #[cfg(feature = "h2")]
+        if slot.flags.has(Flags::STREAMS) {
+            self.cut(index, why);
         }
         self.queue(index);
     }
@@ -270,6 +284,8 @@ impl Core {
     pub(crate) fn free(&mut self, index: u32) {
         self.let_go(index);
         drop(self.take_channel(index));
+        #[cfg(feature = "h2")]
+        self.release_stream(index);
         self.free_timers_of(index);
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.out.clear(&mut self.pool);
@@ -281,7 +297,7 @@ impl Core {
         if let Some(deadline) = slot.deadline.take() {
             self.sched.remove(deadline);
         }
-        let counts = !slot.flags.has(Flags::NO_PEER);
+        let counts = !slot.flags.has(Flags(Flags::NO_PEER.0 | Flags::STREAM.0));
         *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
         self.slots.free(index);
         if counts {
@@ -314,6 +330,10 @@ impl Core {
 
     /// Sends what is queued on a slot; a failure ends it.
     pub(crate) fn flush(&mut self, index: u32, net: &dyn Net) {
+        #[cfg(feature = "h2")]
+        if self.flush_linked(index, net) {
+            return;
+        }
         let Self { slots, pool, now, limits, stats, .. } = self;
         let Some(slot) = slots.get_mut(index) else { return };
         stats.sent += slot.flush(net, pool, *now, limits);

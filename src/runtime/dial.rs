@@ -106,10 +106,9 @@ impl Handle {
             Ok(sock) => {
                 if let Some(slot) = core.slots.get_mut(id.index) {
                     slot.sock = Some(sock);
-                    if channel.is_some() {
-                        slot.flags.set(Flags(Flags::CHANNEL.0 | Flags::SHAKING.0));
-                        slot.channel = channel;
-                    }
+                }
+                if let Some(channel) = channel {
+                    core.begin_channel(id.index, channel);
                 }
                 let said = core.say(id.index, &*self.0.net, first).map_err(Reason::Peer);
                 said.and_then(|()| self.watch(core, id, sock).map_err(|e| Reason::Io(e.kind())))
@@ -175,6 +174,32 @@ impl Handle {
         // An asker without a request under way: nothing of the user's.
         drop(old);
         Ok(())
+    }
+
+    /// Writes a request behind those under way on a connection; whoever hears its response is to be
+    /// given to the connection's owner. Gives how many bytes go out before it; `None` if the
+    /// connection takes none.
+    pub(crate) fn ask_behind(
+        &self,
+        id: ConnId,
+        first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
+    ) -> Option<u64> {
+        let mut core = self.core();
+        let core = &mut *core;
+        self.time(core);
+        let (most, high) = (core.limits.client.pipeline, core.limits.io.queue_high);
+        let slot = core.open(id)?;
+        let takes = matches!(&slot.stack, Stack::Client(c) if c.takes_behind(most))
+            && !slot.flags.has(Flags::EOF)
+            && !slot.ready.is_hup()
+            && slot.out.len() <= high;
+        let before = slot.sent + slot.out.len() as u64;
+        if !takes || core.say(id.index, &*self.0.net, first).is_err() {
+            return None;
+        }
+        core.arm_deadline(id.index);
+        self.touch(core, id.index, false);
+        Some(before)
     }
 
     /// Gives how long the stages of a WebSocket's attempt took; `None` for one that was accepted.
@@ -280,23 +305,19 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let App::Client(asker) = &mut slot.app {
         asker.connected = Some(now);
     }
-    slot.begin_channel(now, &core.limits);
-    let first_byte = now + core.limits.client.first_byte;
-    slot.note_stage(first_byte, |stages| stages.connected = Some(now));
+    slot.await_channel(now, &core.limits);
+    slot.note_stage(|stages| stages.connected = Some(now));
+    if !slot.flags.has(Flags::SHAKING) {
+        slot.stack.connected(now);
+    }
     Some(())
 }
 
 impl Slot {
-    /// Notes that a stage has been reached, and when the answer is due if it was the last before.
-    pub(super) fn note_stage(&mut self, first_byte: Micros, f: impl FnOnce(&mut Stages)) {
+    /// Notes that a stage has been reached.
+    pub(super) fn note_stage(&mut self, f: impl FnOnce(&mut Stages)) {
         if let Some(stages) = self.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
             f(stages);
-        }
-        match &mut self.stack {
-            Stack::Client(client) => client.connected(first_byte),
-            #[cfg(feature = "ws")]
-            Stack::WsDial(dial) => dial.http.connected(first_byte),
-            _ => {}
         }
     }
 }

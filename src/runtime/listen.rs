@@ -229,10 +229,9 @@ impl Handle {
         let id = core.insert(Some(sock), stack, app);
         if let Some(slot) = core.slots.get_mut(id.index) {
             slot.flags = flags;
-            if channel.is_some() {
-                slot.flags.set(Flags(Flags::CHANNEL.0 | Flags::SHAKING.0));
-                slot.channel = channel;
-            }
+        }
+        if let Some(channel) = channel {
+            core.begin_channel(id.index, channel);
         }
         if !flags.has(Flags::ASIDE) {
             core.connections += 1;

@@ -38,6 +38,8 @@ pub(crate) fn pump(
             (Event::Ws(event), App::Ws { handler, chunks }) => {
                 ws::event(h, id, event, &mut **handler, *chunks);
             }
+            #[cfg(feature = "h2")]
+            (Event::H2(event), app) => super::link::event(h, id, event, app),
             (Event::Response(event), App::Client(asker)) => client::event(h, id, event, asker),
             #[cfg(feature = "ws")]
             (Event::Dialled(_), App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
@@ -45,6 +47,10 @@ pub(crate) fn pump(
             (Event::Refused(status, asked), App::Ws { .. }) => {
                 let asked = asked.map(|asked| asked.wait(h.unix_time()));
                 h.core().refuse(id, status, asked);
+            }
+            #[cfg(feature = "mqtt")]
+            (Event::Mqtt(event), App::Mqtt(link)) => {
+                link.event(h, &super::handler::mqtt::Port::Direct(id), event);
             }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}
@@ -134,6 +140,12 @@ impl Core {
     }
 }
 
+/// Tells a request that came on a stream of its own.
+#[cfg(feature = "h2")]
+pub(super) fn request(h: &Handle, id: ConnId, head: crate::proto::h1::Request<'_>, app: &mut App) {
+    http::event(h, id, crate::proto::h1::Event::Request(head), app);
+}
+
 fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Handler) {
     let mut cx = raw::Cx::new(h, id);
     match event {
@@ -158,7 +170,7 @@ pub(crate) fn close_late(h: &Handle, id: ConnId, why: Reason) {
 mod http {
     use std::rc::Rc;
 
-    use super::{App, ConnId, Handle};
+    use super::{App, ConnId, Flags, Handle};
     use crate::proto::h1;
     use crate::proto::stack::Stack;
     use crate::runtime::handler::http::{
@@ -193,8 +205,9 @@ mod http {
             core.stats.requests += 1;
             let Some(slot) = core.named(id) else { return };
             slot.seq = slot.seq.wrapping_add(1);
-            let channel = slot.channel.as_ref();
-            (slot.seq, channel.and_then(|channel| channel.session().cloned()))
+            let seq = slot.seq;
+            let secure = slot.flags.has(Flags(Flags::CHANNEL.0 | Flags::STREAM.0));
+            (seq, if secure { core.session(id.index) } else { None })
         };
         let body = head.body;
         let request = Request { head, params: &[], session: session.as_deref() };
@@ -229,6 +242,10 @@ mod http {
     fn want_body(h: &Handle, id: ConnId) -> bool {
         let mut core = h.core();
         let core = &mut *core;
+        #[cfg(feature = "h2")]
+        if let Some(complete) = core.want_stream_body(id.index) {
+            return complete;
+        }
         match core.slots.get_mut(id.index).map(|slot| (&mut slot.stack, &mut slot.out)) {
             Some((Stack::H1(http), out)) => {
                 http.want_body(&mut super::Tx::new(out, &mut core.pool));
@@ -259,6 +276,8 @@ mod http {
         let App::Http { stream: Some(_), .. } = app else { return };
         let over = h.core().named(id).is_some_and(|slot| match &slot.stack {
             Stack::H1(http) => !http.awaits_answer() && !http.reads_body(),
+            #[cfg(feature = "h2")]
+            Stack::Exchange(exchange) => !exchange.awaits_answer() && !exchange.reads_body(),
             _ => true,
         });
         if over {

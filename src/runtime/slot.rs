@@ -81,6 +81,14 @@ impl Flags {
     pub(crate) const NOT_PLAIN: Self = Self(Self::CHANNEL.0 | Self::FILE.0);
     /// Either: there is nothing yet that protocols could speak on.
     const BEGINS: Self = Self(Self::CONNECTING.0 | Self::SHAKING.0);
+    /// It is a stream of a connection.
+    #[cfg_attr(not(feature = "h2"), allow(dead_code, reason = "only HTTP/2 has streams"))]
+    pub(crate) const STREAM: Self = Self(1 << 17);
+    /// It is a connection of streams.
+    #[cfg_attr(not(feature = "h2"), allow(dead_code, reason = "only HTTP/2 has streams"))]
+    pub(crate) const STREAMS: Self = Self(1 << 18);
+    /// Either: its output is not its own alone.
+    pub(crate) const LINKED: Self = Self(Self::STREAM.0 | Self::STREAMS.0);
     /// Any of them: a turn may have something to do though nothing has arrived.
     const STIRS: Self = Self(
         Self::KICK.0
@@ -119,11 +127,12 @@ pub(crate) struct Slot {
     /// The first of the timers that hang on this connection; 0 is none, else index + 1.
     pub(crate) timers: u32,
     pub(crate) sock: Option<Sock>,
+    /// Of a stream: which one it is.
+    #[cfg(feature = "h2")]
+    pub(crate) link: super::link::Link,
     pub(crate) stack: Stack,
     pub(crate) app: App,
     pub(crate) out: Out,
-    /// What lies between the socket and the protocol, unless it is out to be fed.
-    pub(crate) channel: Option<Box<Channel>>,
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) deadline: Option<sul::Handle>,
     /// For when `deadline` is armed; zero if it is not. Its time may have moved on since: the
@@ -140,6 +149,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// What lies between the socket and the protocol, unless it is out to be fed.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        self.extra.as_ref()?.channel.as_deref()
+    }
+
     pub(crate) fn tail(&self) -> usize {
         self.extra.as_ref().map_or(0, |extra| extra.tail.len())
     }
@@ -213,6 +227,7 @@ impl Slot {
 
     /// When something is due here: by its protocol, its output or its state.
     fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
+        self.hold_back();
         let since = self.since;
         let stall = || since + limits.io.write_stall;
         match self.state {
@@ -221,9 +236,7 @@ impl Slot {
             State::Open if self.flags.has(Flags::CONNECTING) => {
                 Some(self.since + limits.client.connect)
             }
-            State::Open if self.flags.has(Flags::SHAKING) => {
-                self.channel.as_ref().map(|channel| channel.until())
-            }
+            State::Open if self.flags.has(Flags::SHAKING) => self.channel().map(Channel::until),
             State::Open if !self.has_output() => self.stack.deadline(now, limits),
             State::Open => {
                 Some(self.stack.deadline(now, limits).map_or_else(stall, |at| at.min(stall())))
@@ -231,6 +244,13 @@ impl Slot {
             State::Closing => Some(stall()),
             State::Linger => Some(self.since + limits.io.linger),
             State::Free | State::Dead => None,
+        }
+    }
+
+    /// Stops the clock of a response that is not the peer's to send now.
+    pub(crate) fn hold_back(&mut self) {
+        if self.flags.has(Flags::PAUSED) || !self.out.is_empty() {
+            self.stack.hold();
         }
     }
 
@@ -312,6 +332,8 @@ impl Slot {
 /// What only a connection in the middle of something holds; pooled.
 #[derive(Default)]
 pub(crate) struct Extra {
+    /// What lies between the socket and the protocol.
+    pub(crate) channel: Option<Box<Channel>>,
     /// Input that its protocol has not consumed yet.
     pub(crate) tail: Vec<u8>,
     /// The message being put together.
@@ -361,7 +383,7 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     pub(super) fn is_empty(&self) -> bool {
-        if self.stream.is_some() || self.file.is_some() {
+        if self.stream.is_some() || self.file.is_some() || self.channel.is_some() {
             return false;
         }
         self.stages.is_none()

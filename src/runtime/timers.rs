@@ -399,6 +399,10 @@ impl App {
             Self::Ws { handler, .. } => {
                 handler.timer(&mut super::handler::ws::Cx::new(h, id), tag);
             }
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(link) => {
+                link.timer(h, &super::handler::mqtt::Port::Direct(id), tag);
+            }
             Self::Gone | Self::Listener(_) => {}
         }
     }

@@ -261,17 +261,23 @@ impl Handle {
     }
 
     fn flush_dirty(&self, core: &mut Core) {
+        self.flush_listed(core);
+        // A stream stands above its connection, which sends what it has.
+        for i in (0..core.running.len()).rev() {
+            if let Some(&index) = core.running.get(i) {
+                core.flush(index, &*self.0.net);
+                self.sync(core, index);
+            }
+        }
+        self.flush_listed(core);
+    }
+
+    fn flush_listed(&self, core: &mut Core) {
         while let Some(index) = core.dirty.pop() {
             if let Some(slot) = core.slots.get_mut(index) {
                 slot.flags.clear(Flags::DIRTY);
             }
             self.flush_one(core, index);
-        }
-        for i in 0..core.running.len() {
-            if let Some(&index) = core.running.get(i) {
-                core.flush(index, &*self.0.net);
-                self.sync(core, index);
-            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use core::time::Duration;
 
+use super::channel::Channel;
 use super::slot::{Flags, Slot, State};
 use super::{ConnId, Handle, TimerId};
 
@@ -51,7 +52,7 @@ pub struct TimerInfo {
 }
 
 fn shown_tls(slot: &Slot) -> String {
-    let channel = slot.channel.as_ref();
+    let channel = slot.channel();
     channel.map_or_else(String::new, |channel| match channel.session() {
         Some(session) => session.summary(),
         None => "handshake".to_string(),
@@ -96,7 +97,7 @@ impl Handle {
                         .unwrap_or_default(),
                     received: slot.received,
                     sent: slot.sent,
-                    queued: slot.out.len() + slot.channel.as_ref().map_or(0, |c| c.queued()),
+                    queued: slot.out.len() + slot.channel().map_or(0, Channel::queued),
                     age: now - slot.opened,
                     state: if slot.state == State::Open { "open" } else { "closing" },
                 })

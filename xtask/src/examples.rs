@@ -29,11 +29,49 @@ const LIBLODGER: &[&str] = &["cargo", "build", "--locked", "-p", "lodger-capi"];
 
 const EXAMPLES: &[Example] = &[
     Example {
+        name: "calloop-wayland",
+        needs: &["sway", "grim"],
+        build: &[&["cargo", "build", "--locked", "-p", "calloop-wayland"]],
+        command: &[
+            "env",
+            "LODGER_SHOT={target}/calloop-wayland.ppm",
+            "foreign-loop-examples/calloop-wayland/under-sway.sh",
+            "{target}/debug/calloop-wayland",
+        ],
+        host: "calloop 0.14",
+        threads: 1,
+    },
+    Example {
+        name: "game-loop",
+        needs: &[],
+        build: &[&["cargo", "build", "--locked", "-p", "game-loop"]],
+        command: &["{target}/debug/game-loop"],
+        host: "a game loop",
+        threads: 1,
+    },
+    Example {
         name: "poll-rs",
         needs: &[],
         build: &[&["cargo", "build", "--locked", "-p", "poll-rs"]],
         command: &["{target}/debug/poll-rs"],
         host: "poll(2)",
+        threads: 1,
+    },
+    Example {
+        name: "smol-echo",
+        needs: &[],
+        build: &[&["cargo", "build", "--locked", "-p", "smol-echo"]],
+        command: &["{target}/debug/smol-echo"],
+        host: "async-io",
+        // The reactor's own is the second.
+        threads: 2,
+    },
+    Example {
+        name: "tokio-guest",
+        needs: &[],
+        build: &[&["cargo", "build", "--locked", "-p", "tokio-guest"]],
+        command: &["{target}/debug/tokio-guest"],
+        host: "tokio",
         threads: 1,
     },
     Example {
@@ -192,28 +230,89 @@ const EXAMPLES: &[Example] = &[
         host: "uvloop (CPython 3",
         threads: 1,
     },
+    Example {
+        name: "libuv-c",
+        needs: &["cc"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "libuv-c",
+                "libuv-c/main.c",
+                "libuv",
+            ],
+        ],
+        command: &["{target}/examples/libuv-c"],
+        host: "libuv 1.",
+        threads: 1,
+    },
+    Example {
+        name: "gtk4-c",
+        needs: &["cc", "Xvfb"],
+        build: &[
+            LIBLODGER,
+            &[
+                "sh",
+                "foreign-loop-examples/common/build.sh",
+                "{target}",
+                "gtk4-c",
+                "gtk4-c/main.c",
+                "gtk4",
+            ],
+            // What its window shows.
+            &[
+                "env",
+                "LODGER_TICKER={target}/examples/gtk4-c",
+                "cargo",
+                "test",
+                "--locked",
+                "-p",
+                "gtk4-ticker",
+            ],
+        ],
+        command: &["foreign-loop-examples/gtk4-ticker/headless.sh", "{target}/examples/gtk4-c"],
+        host: "GTK 4",
+        threads: 3,
+    },
+    Example {
+        name: "gtk4-ticker",
+        needs: &["Xvfb"],
+        build: &[&["cargo", "build", "--locked", "-p", "gtk4-ticker"]],
+        command: &["foreign-loop-examples/gtk4-ticker/headless.sh", "{target}/debug/gtk4-ticker"],
+        host: "GTK 4",
+        threads: 3,
+    },
 ];
 
 /// Checks the examples of these names; none is all.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
     let mut steps = Steps::new(false);
-    steps_for(&mut steps, names);
+    if steps.step("example checker", build_checker) {
+        check_each(&mut steps, names, false);
+    }
     steps.finish()
 }
 
-/// One step an example.
-pub(crate) fn steps(steps: &mut Steps) {
-    steps_for(steps, &[]);
+/// All of them, one step each. What is built by cargo is built at once, with the features that
+/// `cargo test` has, so that nothing is compiled twice.
+pub(crate) fn steps(steps: &mut Steps, features: &str) {
+    let built = steps.step("examples in Rust", || {
+        let args = ["build", "--locked", "--workspace", "--lib", "--bins", "--features", features];
+        sh::run(1200, "cargo", &args)?;
+        Ok(Outcome::Passed(String::new()))
+    });
+    if built {
+        check_each(steps, &[], true);
+    }
 }
 
-fn steps_for(steps: &mut Steps, names: &[&str]) {
-    if !steps.step("example checker", build_checker) {
-        return;
-    }
+fn check_each(steps: &mut Steps, names: &[&str], built: bool) {
     for example in EXAMPLES {
         if names.is_empty() || names.contains(&example.name) {
             let title = format!("example {} in {}", example.name, example.host);
-            steps.step(&title, || check(example));
+            steps.step(&title, || check(example, built));
         }
     }
     for name in names.iter().filter(|name| EXAMPLES.iter().all(|e| e.name != **name)) {
@@ -226,11 +325,15 @@ fn build_checker() -> Res<Outcome> {
     Ok(Outcome::Passed(String::new()))
 }
 
-fn check(example: &Example) -> Res<Outcome> {
+/// `built`: what cargo builds of the workspace is there.
+fn check(example: &Example, built: bool) -> Res<Outcome> {
     if let Some(missing) = example.needs.iter().find(|program| !sh::have(program)) {
         return Ok(Outcome::Skipped(format!("no {missing}")));
     }
     for words in example.build {
+        if built && is_built(example, words) {
+            continue;
+        }
         let words = resolved(words);
         if let Some((program, args)) = split(&words) {
             sh::run(1200, program, &args)?;
@@ -242,7 +345,35 @@ fn check(example: &Example) -> Res<Outcome> {
     let command = resolved(example.command);
     args.extend(command.iter().map(String::as_str));
     let output = sh::run(300, &checker, &args)?;
-    Ok(Outcome::Passed(sh::text(&output.stdout).trim().to_owned()))
+    let note = sh::text(&output.stdout).trim().to_owned();
+    match example.name {
+        "calloop-wayland" => Ok(Outcome::Passed(format!("{note}; {}", bar_was_drawn()?))),
+        _ => Ok(Outcome::Passed(note)),
+    }
+}
+
+/// Tells whether `words` build no more than liblodger, or a program of the workspace that the
+/// example starts.
+fn is_built(example: &Example, words: &[&str]) -> bool {
+    let ["cargo", "build", "--locked", "-p", package] = words else { return false };
+    let program = format!("{{target}}/debug/{package}");
+    words == LIBLODGER || example.command.contains(&program.as_str())
+}
+
+/// Looks at the picture of the Wayland client's window, in PPM: it has its background nearly
+/// everywhere, and its bar.
+fn bar_was_drawn() -> Res<String> {
+    const BACKGROUND: [u8; 3] = [0x18, 0x28, 0x40];
+    const BAR: [u8; 3] = [0x2e, 0xcc, 0x71];
+    let picture = std::fs::read(sh::target("calloop-wayland.ppm"))?;
+    // Three lines of text come first: the kind, the size, the brightest value.
+    let pixels = picture.splitn(4, |byte| *byte == b'\n').nth(3).ok_or("no picture")?;
+    let count = |wanted: [u8; 3]| pixels.chunks_exact(3).filter(|pixel| *pixel == wanted).count();
+    let (all, background, bar) = (pixels.len() / 3, count(BACKGROUND), count(BAR));
+    if background < all / 3 || bar == 0 {
+        return Err(format!("of {all} pixels {background} are background, {bar} the bar").into());
+    }
+    Ok(format!("the bar has {bar} pixels of {all}"))
 }
 
 /// Puts the build's folder in.

@@ -19,13 +19,18 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("valgrind", &["valgrind"]),
     ("perl", &["perl"]),
     ("wish", &["tk"]),
+    ("Xvfb", &["xvfb"]),
     ("xvfb-run", &["xvfb", "xauth"]),
     ("chromium", &["chromium"]),
+    ("sway", &["sway"]),
+    ("grim", &["grim"]),
+    ("import", &["imagemagick"]),
 ];
 
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("glib-2.0", &["libglib2.0-dev"]),
+    ("gtk4", &["libgtk-4-dev"]),
     ("libuv", &["libuv1-dev"]),
     ("libevent_core", &["libevent-dev"]),
     ("libsystemd", &["libsystemd-dev"]),

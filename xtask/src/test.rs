@@ -14,7 +14,7 @@ pub(crate) fn run() -> ExitCode {
     steps.step("npm packages", install::npm);
     sources(&mut steps);
     steps.step("cargo test", cargo_test);
-    examples::steps(&mut steps);
+    examples::steps(&mut steps, OPTIONAL);
     if steps.step("release build", || passed(sh::build_release())) {
         program::steps(&mut steps);
         count::steps(&mut steps, count::Plan::quick());

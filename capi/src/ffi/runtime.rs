@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "hands a counted pointer to C")]
 
 use std::cell::Cell;
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{IntoRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -34,8 +34,7 @@ pub struct lodger_runtime {
     runtime: Runtime,
     me: Weak<Self>,
     thread: usize,
-    /// A duplicate for the host to watch.
-    fd: OwnedFd,
+    fd: Watched,
     budget: Budget,
     poisoned: Cell<bool>,
     detached: Cell<bool>,
@@ -99,6 +98,22 @@ impl lodger_options {
         }
         budget
     }
+}
+
+/// The duplicate that the host watches. Not an `OwnedFd`: a host that has closed it against the
+/// contract is no reason to abort.
+struct Watched(RawFd);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // SAFETY: a number alone; nothing else here uses the descriptor.
+        unsafe { close(self.0) };
+    }
+}
+
+unsafe extern "C" {
+    /// POSIX. `EBADF` does nothing.
+    fn close(fd: c_int) -> c_int;
 }
 
 impl lodger_runtime {
@@ -167,7 +182,7 @@ pub unsafe extern "C" fn lodger_new(
         let out = out.ok_or_else(|| Fail::null("the place for the runtime"))?;
         let limits = options.map_or_else(Limits::default, |options| options.limits());
         let runtime = Runtime::standalone_with(limits)?;
-        let fd = runtime.handle().fd()?;
+        let fd = Watched(runtime.handle().fd()?.into_raw_fd());
         let budget = options.map_or_else(Budget::default, |options| options.budget());
         runtime.set_budget(budget);
         runtime.set_host("C");
@@ -279,7 +294,7 @@ fn held(rt: Option<&lodger_runtime>, f: impl FnOnce(&lodger_runtime) -> Res) -> 
 /// when it is readable. It belongs to the runtime: do not read, write or close it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_fd(rt: Option<&lodger_runtime>) -> i32 {
-    on(rt, |rt| Ok(rt.fd.as_raw_fd()))
+    on(rt, |rt| Ok(rt.fd.0))
 }
 
 /// Runs one turn without waiting: callbacks are called from here. Gives 0, or `LODGER_AGAIN` if

@@ -14,6 +14,14 @@ for name in ("fd", "dispatch", "free"):
 rt = ctypes.c_void_p()
 assert lib.lodger_new(None, ctypes.byref(rt)) == 0
 fired = []
+
+
+@TIMER
+def raises(_rt, _user):
+    raise RuntimeError("out of a callback")
+
+
+assert lib.lodger_after(rt, 0, raises, None) != 0
 on_timer = TIMER(lambda _rt, _user: fired.append(1))
 assert lib.lodger_after(rt, 1000, on_timer, None) != 0
 while not fired:

@@ -13,6 +13,8 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use lodger::Micros;
+
 use lodger::policy::Retry;
 use lodger::{Handle, Nested, Reason, Runtime, http, live::Live, ws};
 
@@ -75,6 +77,16 @@ impl Guest {
     /// the guest's, which every adaptor allows.
     pub fn on_detach(&self, leave: impl FnOnce() + 'static) {
         *self.state.leave.borrow_mut() = Some(Box::new(leave));
+    }
+
+    /// Gives how many messages the WebSocket client has heard.
+    pub fn messages(&self) -> u64 {
+        self.state.messages.get()
+    }
+
+    /// Tells whether somebody has asked for `/detach`.
+    pub fn has_left(&self) -> bool {
+        self.state.left.get().is_some()
     }
 
     /// Counts a tick of the host's own timer. `true`: the guest has left 100 ticks ago, and the

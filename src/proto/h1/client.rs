@@ -185,6 +185,11 @@ impl ResponseReader {
         self.state == State::Done && self.keep
     }
 
+    /// Tells whether, as far as is known, the connection can carry another request afterwards.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.state == State::Head || self.keep
+    }
+
     /// Tells whether the input belongs to another protocol now.
     pub fn is_switched(&self) -> bool {
         self.state == State::Switched

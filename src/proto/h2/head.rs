@@ -338,8 +338,15 @@ fn span(start: usize, len: usize) -> Span {
 
 /// Whether a field line of HTTP/1 is sent in HTTP/2.
 pub(super) fn is_sent(name: &[u8]) -> bool {
-    const NOT: [&[u8]; 5] =
-        [b"connection", b"upgrade", b"keep-alive", b"proxy-connection", b"transfer-encoding"];
+    const NOT: [&[u8]; 6] = [
+        b"connection",
+        b"upgrade",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        // RFC 8441, section 5: what proves that a server understood is a setting.
+        b"sec-websocket-accept",
+    ];
     !NOT.iter().any(|not| name.eq_ignore_ascii_case(not))
 }
 

@@ -16,10 +16,12 @@
 //! [`Tx`]: crate::io::Tx
 //! [`Scratch`]: crate::io::Scratch
 
+mod asking;
 #[cfg(any(test, fuzzing))]
 mod check;
 mod connection;
 mod control;
+mod exchange;
 mod frame;
 mod guard;
 mod head;
@@ -32,9 +34,11 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
+pub use asking::Asking;
 #[cfg(any(test, fuzzing))]
 pub use check::fuzz_h2;
 pub use connection::{Connection, Event, Role};
+pub use exchange::Exchange;
 pub use frame::PREFACE;
 pub use send::{Answer, Ask};
 

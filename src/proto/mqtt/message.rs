@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use lodger_backend::Micros;
 
-use super::property::{Properties, Property, put};
+use super::property::{Properties, Property, PropertyList};
 use super::{Publish, Qos};
 
 /// A message: topic, properties and payload, in one piece of memory.
@@ -80,10 +80,11 @@ impl Message {
     }
 
     /// Appends the expiry that is left, in seconds, if it has one.
-    pub fn put_expiry(&self, now: Micros, out: &mut Vec<u8>) {
+    pub fn put_expiry(&self, now: Micros, out: &mut PropertyList) {
         if let Some(at) = self.expires {
             let left = (at - now).as_secs();
-            put(out, Property::MessageExpiry(u32::try_from(left).unwrap_or(u32::MAX)));
+            // A number always fits.
+            let _ = out.push(Property::MessageExpiry(u32::try_from(left).unwrap_or(u32::MAX)));
         }
     }
 
@@ -104,7 +105,6 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PropertyList;
     use super::*;
 
     #[test]
@@ -128,9 +128,9 @@ mod tests {
 
         assert_eq!((message.topic(), message.payload()), ("t", &b"p"[..]));
         assert_eq!(message.properties().iter().collect::<Vec<_>>(), [Property::User("a", "b")]);
-        let mut left = Vec::new();
+        let mut left = PropertyList::new();
         message.put_expiry(t0 + Duration::from_secs(4), &mut left);
-        assert_eq!(left, [2, 0, 0, 0, 6]);
+        assert_eq!(left.view().message_expiry(), Some(6));
         assert!(!message.is_expired(t0 + Duration::from_millis(9999)));
         assert!(message.is_expired(t0 + Duration::from_secs(10)));
     }

@@ -28,6 +28,8 @@
 //! # Ok::<(), lodger::Error>(())
 //! ```
 
+use alloc::vec::Vec;
+
 mod code;
 mod connection;
 mod decode;
@@ -57,6 +59,12 @@ pub use packet::{
 pub use property::{Properties, Property, PropertyList};
 pub use session::{Acked, Item, Next, Offer, Session};
 pub use topic::{split_shared, topic_matches};
+
+/// Appends a PUBLISH for a connection of this version, to be sent on any number of them with
+/// [`Mqtt::put_shared`]. `false`, and nothing appended, if it is longer than any packet may be.
+pub fn put_publish(out: &mut Vec<u8>, version: Version, publish: &Publish<'_>) -> bool {
+    encode::publish(out, version, publish, &[])
+}
 
 /// A version of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]

@@ -105,6 +105,7 @@ const USER: u8 = 0x26;
 const SUBSCRIPTION_ID: u8 = 0x0B;
 const TOPIC_ALIAS: u8 = 0x23;
 const MESSAGE_EXPIRY: u8 = 0x02;
+const WILL_DELAY: u8 = 0x18;
 
 /// Table 2-4: what each identifier is, and where it may stand.
 const fn known(id: u8) -> Option<(Kind, Place)> {
@@ -272,27 +273,23 @@ impl<'a> Properties<'a> {
         self.find(|p| if let Property::TopicAlias(n) = p { Some(n) } else { None })
     }
 
-    /// Tells whether they may be sent on as they are: an alias holds for one connection alone, and
-    /// an expiry counts down.
-    pub fn is_plain(&self) -> bool {
-        self.find(|p| {
-            matches!(
-                p,
-                Property::TopicAlias(_) | Property::MessageExpiry(_) | Property::SubscriptionId(_)
-            )
-            .then_some(())
-        })
-        .is_none()
+    /// Appends those that go on with a message at once: without alias and numbers of subscriptions.
+    pub fn put_unaliased(&self, out: &mut Vec<u8>) {
+        self.put_without(&[TOPIC_ALIAS, SUBSCRIPTION_ID], out);
     }
 
-    /// Appends those that every receiver of a message is told: without alias, expiry and numbers of
-    /// subscriptions.
+    /// Appends those that every receiver of a message is told, now or later: without alias, numbers
+    /// of subscriptions, the expiry and what belongs to a will alone.
     pub fn put_plain(&self, out: &mut Vec<u8>) {
+        self.put_without(&[TOPIC_ALIAS, SUBSCRIPTION_ID, MESSAGE_EXPIRY, WILL_DELAY], out);
+    }
+
+    fn put_without(&self, left_out: &[u8], out: &mut Vec<u8>) {
         let mut reader = Reader::new(self.0);
         while !reader.is_empty() {
             let before = reader.rest();
             let Ok((id, _, _)) = next(&mut reader) else { return };
-            if ![TOPIC_ALIAS, MESSAGE_EXPIRY, SUBSCRIPTION_ID].contains(&id) {
+            if !left_out.contains(&id) {
                 let len = before.len() - reader.len();
                 out.extend_from_slice(before.get(..len).unwrap_or_default());
             }
@@ -557,7 +554,6 @@ mod tests {
 
         list.view().put_plain(&mut out);
 
-        assert!(!list.view().is_plain());
         assert_eq!(Properties(&out).iter().collect::<Vec<_>>(), [Property::User("a", "b")]);
     }
 }

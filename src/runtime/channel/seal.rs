@@ -56,7 +56,8 @@ impl Slot {
             self.refill(net, pool);
         }
         let says = self.state == State::Closing && !self.flags.has(Flags::FILE);
-        let Self { out, channel: Some(channel), .. } = self else { return };
+        let Self { out, extra, .. } = self;
+        let Some(channel) = extra.as_mut().and_then(|e| e.channel.as_mut()) else { return };
         let Channel { stage: Stage::Open(engine), sealed, said_bye, .. } = &mut **channel else {
             return;
         };
@@ -83,7 +84,8 @@ impl Slot {
 
     fn send_sealed(&mut self, net: &dyn Net, pool: &mut Pool) -> u64 {
         let ready = self.ready.is_write() && !self.flags.has(Flags::CONNECTING);
-        let (Some(sock), Some(channel)) = (self.sock, &mut self.channel) else { return 0 };
+        let channel = self.extra.as_mut().and_then(|extra| extra.channel.as_mut());
+        let (Some(sock), Some(channel)) = (self.sock, channel) else { return 0 };
         if !ready || !self.flags.has(Flags::SEALED) {
             return 0;
         }

@@ -13,6 +13,8 @@ use crate::proto::stack::Stack;
 pub(crate) mod client;
 pub(crate) mod exchange;
 pub(crate) mod http;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
 pub(crate) mod raw;
@@ -47,6 +49,8 @@ pub(crate) enum App {
         /// Its route asked for chunks instead of whole messages.
         chunks: bool,
     },
+    #[cfg(feature = "mqtt")]
+    Mqtt(Box<dyn mqtt::Link>),
 }
 
 impl core::fmt::Debug for App {
@@ -59,6 +63,8 @@ impl core::fmt::Debug for App {
             Self::Client(_) => "Client",
             #[cfg(feature = "ws")]
             Self::Ws { .. } => "Ws",
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => "Mqtt",
         })
     }
 }
@@ -79,6 +85,8 @@ impl App {
             }
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.writable(&mut ws::Cx::new(h, id), room),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(link) => link.writable(h, &mqtt::Port::Direct(id)),
             Self::Gone | Self::Listener(_) => {}
         }
     }
@@ -94,6 +102,8 @@ impl App {
             Self::Client(asker) => asker.lost(h, id, why),
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.closed(&mut ws::Cx::new(h, id), why),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(link) => link.closed(h, &mqtt::Port::Direct(id), why),
             Self::Gone | Self::Listener(_) => {}
         }
     }
@@ -151,6 +161,8 @@ enum Kind {
     Http(Rc<dyn http::Routes>),
     #[cfg(feature = "tls")]
     Tls(Rc<Secured>),
+    #[cfg(feature = "mqtt")]
+    Mqtt(Rc<mqtt::Factory>),
 }
 
 /// The two ends of a fresh connection, or what lies between them and its socket.
@@ -178,6 +190,11 @@ impl Service {
         Self(Kind::Tls(Rc::new(secured)))
     }
 
+    #[cfg(feature = "mqtt")]
+    pub(crate) fn mqtt(factory: Rc<mqtt::Factory>) -> Self {
+        Self(Kind::Mqtt(factory))
+    }
+
     /// Begins a fresh connection; `None` if its handler was refused. Runs user code.
     pub(crate) fn begin(&self, h: &Handle, accepted: &raw::Accepted<'_>) -> Option<Made> {
         match &self.0 {
@@ -201,6 +218,13 @@ impl Service {
         match &self.0 {
             Kind::Raw(factory) => Some((Stack::default(), App::Raw(factory(h, accepted)?))),
             Kind::Http(_) => Some(self.http_ends(h, alpn)),
+            #[cfg(feature = "mqtt")]
+            Kind::Mqtt(factory) => {
+                let link = factory(h, accepted)?;
+                let now = h.core().now;
+                let mqtt = crate::proto::mqtt::Mqtt::server(now);
+                Some((Stack::Mqtt(Box::new(mqtt)), App::Mqtt(link)))
+            }
             // TLS within TLS is TLS.
             #[cfg(feature = "tls")]
             Kind::Tls(secured) => secured.make(h, accepted, alpn),
@@ -224,7 +248,9 @@ impl Service {
     pub(crate) fn alpn(&self) -> &'static [&'static str] {
         match &self.0 {
             Kind::Raw(_) => &[],
-            Kind::Http(_) => crate::proto::stack::HTTP_ALPN,
+            #[cfg(feature = "mqtt")]
+            Kind::Mqtt(_) => &["mqtt"],
+            Kind::Http(_) => crate::proto::stack::SERVER_ALPN,
             Kind::Tls(secured) => secured.alpn(),
         }
     }

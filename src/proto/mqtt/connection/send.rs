@@ -182,6 +182,35 @@ impl Mqtt {
         Ok(())
     }
 
+    /// Sends a PUBLISH that was made for many by [`put_publish`](crate::proto::mqtt::put_publish).
+    /// `id` stands in place of its identifier, which begins at `id_at`; 0 leaves it out.
+    ///
+    /// # Errors
+    ///
+    /// Misuse, and nothing is sent: it is longer than the peer takes.
+    #[inline]
+    pub fn put_shared(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tx: &mut Tx<'_>,
+        bytes: &[u8],
+        (id_at, id): (usize, u16),
+    ) -> Result<(), Error> {
+        self.check_open(cx.now)?;
+        if bytes.len() > self.peer.packet as usize {
+            return Err(TOO_LARGE);
+        }
+        let buf = tx.buf(bytes.len());
+        let start = buf.len() + id_at;
+        buf.extend_from_slice(bytes);
+        if id != 0
+            && let Some(place) = buf.get_mut(start..start + 2)
+        {
+            place.copy_from_slice(&id.to_be_bytes());
+        }
+        Ok(())
+    }
+
     /// Sends a step of an acknowledgement. Properties that make it longer than the peer takes, or
     /// that it does not want, are left out.
     ///

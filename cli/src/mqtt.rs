@@ -1,0 +1,35 @@
+//! `lodger mqtt`: a broker, and clients.
+
+mod broker;
+
+use clap::{Args, Subcommand};
+
+use crate::report::Problem;
+
+pub(crate) const NOTES: &str = "\
+MQTT 3.1.1 and 5.0. lodger mqtt COMMAND --help tells more about each.";
+
+/// What to do.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Let clients hear what others publish
+    #[command(after_help = broker::NOTES)]
+    Broker(broker::Options),
+}
+
+/// Does what is asked for.
+///
+/// # Errors
+///
+/// Whatever the command could not do.
+pub(crate) fn run(options: &Options) -> Result<(), Problem> {
+    match &options.command {
+        Command::Broker(options) => broker::run(options),
+    }
+}
