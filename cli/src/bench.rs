@@ -99,9 +99,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let addr = url.addresses(&rt).ok().and_then(|found| found.into_iter().next());
     let addr = addr.ok_or_else(|| Problem::new(format!("{}: no address", options.url)))?;
     let trust = match options.trust.config()? {
-        None if url.is_secure() => Some(ClientConfig::platform().map_err(|e| {
-            Problem::new(format!("cannot use TLS: {e}"))
-        })?),
+        None if url.is_secure() => Some(
+            ClientConfig::platform().map_err(|e| Problem::new(format!("cannot use TLS: {e}")))?,
+        ),
         said => said,
     };
     for _ in 0..options.connections {

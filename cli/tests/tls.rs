@@ -20,8 +20,7 @@ impl Server {
     fn start(more: &[&str]) -> Self {
         let mut command = Command::new(LODGER);
         command.args(["serve", "--tls", "--listen", "127.0.0.1:0"]).args(more);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.split("https://127.0.0.1:").nth(1).unwrap();
@@ -96,7 +95,11 @@ fn our_own_client_trusts_whom_it_is_told_to() {
 
     let stranger = run(LODGER, &["fetch", &url]);
     assert_eq!(stranger.status.code(), Some(1));
-    assert!(text(&stranger).contains("no TLS") && stranger.stdout.is_empty(), "{}", text(&stranger));
+    assert!(
+        text(&stranger).contains("no TLS") && stranger.stdout.is_empty(),
+        "{}",
+        text(&stranger)
+    );
 
     let name = format!("https://127.0.0.1:{}/plaintext", server.port);
     let other = run(LODGER, &["fetch", "--cacert", ours.0.to_str().unwrap(), &name]);
@@ -168,7 +171,8 @@ fn curl_gets_pages_in_both_versions_and_sends_a_large_body() {
     std::fs::write(&body, vec![b'x'; 3 << 20]).unwrap();
     let data = format!("@{}", body.display());
     let echo = server.https("/echo");
-    let answer = run("curl", &["-sS", "-m", "30", "--cacert", cacert, "--data-binary", &data, &echo]);
+    let answer =
+        run("curl", &["-sS", "-m", "30", "--cacert", cacert, "--data-binary", &data, &echo]);
     assert_eq!(answer.stdout.len(), 3 << 20, "{}", String::from_utf8_lossy(&answer.stderr));
 }
 

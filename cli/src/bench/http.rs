@@ -83,7 +83,8 @@ fn dial(h: &Handle, plan: Rc<Plan>) {
     let addr = plan.addr.clone();
     let reader = ResponseReader::new(plan.method);
     let asked = VecDeque::with_capacity(plan.depth);
-    let line = Line { plan: Rc::clone(&plan), asked, reader, input: Vec::new(), scratch: Scratch::new() };
+    let line =
+        Line { plan: Rc::clone(&plan), asked, reader, input: Vec::new(), scratch: Scratch::new() };
     match &plan.tls {
         // The name has been looked at with the first connection.
         Some((trust, name)) => _ = h.connect_tls(&addr, trust, name, line),
