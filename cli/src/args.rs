@@ -85,6 +85,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681", value_parser = Addr::parse)]
     pub(crate) listen: Vec<Addr>,
 
+    #[command(flatten)]
+    pub(crate) secure: crate::tls::Server,
+
     /// Let the live page's buttons act for every viewer, not only for pages opened on this machine
     #[arg(long)]
     pub(crate) live_controls: bool,

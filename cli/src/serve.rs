@@ -3,7 +3,7 @@
 use std::io;
 
 use lodger::live::Live;
-use lodger::{Addr, Handle, ListenerId, Runtime, Serve, Service, http, ws};
+use lodger::{Addr, Handle, ListenerId, Runtime, Serve, Service, http, tls, ws};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args;
@@ -23,11 +23,15 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
     server.prepare(&rt).map_err(|e| {
         Problem::new(format!("cannot serve {e}: name a directory that may be read"))
     })?;
-    let service = server.into_service();
+    let tls = options.secure.config()?;
+    let service = match &tls {
+        Some(config) => tls::Server::new(config, server).into_service(),
+        None => server.into_service(),
+    };
     let listeners: Vec<ListenerId> =
         options.listen.iter().map(|addr| listen(&rt, addr, &service)).collect::<Result<_, _>>()?;
     for listener in listeners {
-        announce(&rt, listener);
+        announce(&rt, listener, tls.is_some());
     }
     rt.run().map_err(|e| refused("go on", &e))
 }
@@ -76,10 +80,11 @@ pub(crate) fn listen(rt: &Runtime, addr: &Addr, service: &Service) -> Result<Lis
 }
 
 /// Says where a listener is, to whoever reads standard output; else to whoever reads the errors.
-fn announce(h: &Handle, listener: ListenerId) {
+fn announce(h: &Handle, listener: ListenerId, tls: bool) {
     let Some(addr) = h.local_addr(listener) else { return };
+    let s = if tls { "s" } else { "" };
     let line = match addr {
-        Addr::Tcp(addr) => format!("lodger serves http://{addr}/"),
+        Addr::Tcp(addr) => format!("lodger serves http{s}://{addr}/"),
         other => format!("lodger serves {other}"),
     };
     if report::print(&format!("{line}\n")).is_err() {

@@ -81,6 +81,14 @@ impl Url {
         &self.host
     }
 
+    /// Gives the name of the server, without its port; empty for a Unix socket.
+    pub fn name(&self) -> &str {
+        match &self.place {
+            Place::Tcp { name, .. } => name,
+            Place::Unix(_) => "",
+        }
+    }
+
     /// Gives path and query, at least `/`.
     pub fn target(&self) -> &str {
         &self.target

@@ -45,6 +45,25 @@ impl Handle {
         self.dial(Ok(to.clone()), None, ends, |_, _, _| Ok(()))
     }
 
+    /// Opens a byte stream over TLS to the server of this name. Never fails at once otherwise, as
+    /// [`connect`](Self::connect): `open` is heard once the handshake is complete.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: `name` can stand in no certificate. Nothing was opened, and `handler` hears nothing.
+    #[cfg(all(feature = "tls", feature = "client"))]
+    pub fn connect_tls(
+        &self,
+        to: &Addr,
+        trust: &crate::proto::tls::ClientConfig,
+        name: &str,
+        handler: impl raw::Handler,
+    ) -> Result<ConnId, Error> {
+        let channel = Channel::dialled(trust.begin(name)?);
+        let ends = (Stack::default(), App::Raw(Box::new(handler)));
+        Ok(self.dial(Ok(to.clone()), Some(channel), ends, |_, _, _| Ok(())))
+    }
+
     /// Gives the addresses of a name, as far as the system's files know it.
     ///
     /// # Errors

@@ -488,3 +488,71 @@ fn what_is_allocated_is_counted() {
     list.extend_from_slice(&[1_u64, 2, 3]);
     assert_eq!(ALLOCATIONS.get() - before, 2, "{list:?}");
 }
+
+/// What rustls allocates for each record: the plaintext that it gives, and the record that it makes.
+#[cfg(feature = "tls")]
+const OF_RUSTLS: u64 = 2;
+
+#[cfg(feature = "tls")]
+#[test]
+fn over_tls_a_message_and_its_echo_allocate_what_rustls_does() {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    let made = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = lodger::tls::Identity::from_pem(cert.as_bytes(), key.as_bytes()).unwrap();
+    let config = lodger::tls::ServerConfig::builder().identity(identity).build().unwrap();
+    let server = http::Server::new().ws("/", |_| Ok(Echo));
+    let (fake, rt) = serve(lodger::tls::Server::new(&config, server));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("x").unwrap();
+    let mut peer = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut say = |peer: &mut rustls::ClientConnection| {
+        let mut out = Vec::new();
+        while peer.wants_write() {
+            peer.write_tls(&mut out).unwrap();
+        }
+        fake.put(0, &out);
+        (0..3).for_each(|_| _ = rt.dispatch().unwrap());
+        let input = std::mem::take(&mut fake.0.borrow_mut().ends[0].output);
+        let mut input = &input[..];
+        while !input.is_empty() {
+            peer.read_tls(&mut input).unwrap();
+            peer.process_new_packets().unwrap();
+        }
+    };
+    (0..3).for_each(|_| say(&mut peer));
+    peer.writer().write_all(UPGRADE).unwrap();
+    say(&mut peer);
+    let records: Vec<Vec<u8>> = (0..1100)
+        .map(|_| {
+            let mut record = Vec::new();
+            peer.writer().write_all(&frame(0x82, b"twenty bytes of text")).unwrap();
+            peer.write_tls(&mut record).unwrap();
+            record
+        })
+        .collect();
+    fake.0.borrow_mut().ends[0].output = Vec::with_capacity(1 << 20);
+    let (warm, counted) = records.split_at(100);
+    let round = |record: &Vec<u8>| {
+        fake.put(0, record);
+        rt.dispatch().unwrap();
+    };
+
+    warm.iter().for_each(round);
+    let look = || (ALLOCATIONS.get(), fake.0.borrow().recvs, fake.0.borrow().sends);
+    let before = look();
+    counted.iter().for_each(round);
+    let after = look();
+
+    let cost = [after.0 - before.0, after.1 - before.1, after.2 - before.2];
+    assert_eq!(cost, [OF_RUSTLS * 1000, 1000, 1000]);
+}
