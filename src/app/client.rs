@@ -436,7 +436,8 @@ impl Attempt {
         let Ok(url) = self.request.url.clone() else { return };
         let request = self.request.clone();
         #[cfg(feature = "h2")]
-        if client.0.http2.get() {
+        // Over TLS what is spoken is agreed on, and clients offer HTTP/1.1 there.
+        if client.0.http2.get() && !url.secure {
             return self.go_by_stream(&url, &request);
         }
         let origin = url.origin();

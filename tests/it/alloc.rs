@@ -515,7 +515,7 @@ fn over_tls_a_message_and_its_echo_allocate_what_rustls_does() {
         .with_no_client_auth();
     let name = rustls::pki_types::ServerName::try_from("x").unwrap();
     let mut peer = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
-    let mut say = |peer: &mut rustls::ClientConnection| {
+    let say = |peer: &mut rustls::ClientConnection| {
         let mut out = Vec::new();
         while peer.wants_write() {
             peer.write_tls(&mut out).unwrap();
