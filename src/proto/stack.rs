@@ -145,7 +145,7 @@ impl Stack {
     pub(crate) fn http_server(alpn: Option<&[u8]>, now: Micros, limits: &Limits) -> Self {
         match alpn {
             #[cfg(feature = "h2")]
-            Some(b"h2") => Self::H2(Box::new(h2::Connection::new(h2::Role::Server, now, limits))),
+            Some(b"h2") => Self::h2_server(now, limits),
             Some(_) | None => Self::H1(h1::Server::new(now, limits)),
         }
     }
@@ -174,11 +174,10 @@ impl Stack {
                 if rx.len() < h2::PREFACE.len() {
                     return Ok(None);
                 }
-                *self =
-                    Self::H2(Box::new(h2::Connection::new(h2::Role::Server, cx.now, cx.limits)));
+                *self = Self::h2_server(cx.now, cx.limits);
                 self.poll(cx, rx, scratch, tx)
             }
-            Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
             #[cfg(feature = "h2")]
             Self::H2(connection) => Ok(connection.poll(cx, rx, scratch, tx)?.map(Event::H2)),
             #[cfg(feature = "h2")]
@@ -257,7 +256,7 @@ impl Stack {
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
-            Self::H1(http) => http.on_deadline(cx, tx),
+            Self::H1(http) => http.on_deadline(cx),
             Self::Client(client) => client.on_deadline(cx.now),
             #[cfg(feature = "h2")]
             Self::H2(connection) => connection.on_deadline(cx, tx),
@@ -475,6 +474,11 @@ impl WsDial {
 
 #[cfg(feature = "h2")]
 impl Stack {
+    /// Begins the server's end of a connection of streams.
+    pub(crate) fn h2_server(now: Micros, limits: &Limits) -> Self {
+        Self::H2(Box::new(h2::Connection::new(h2::Role::Server, now, limits)))
+    }
+
     /// Whether the connection of this stream is to end it once its output has gone.
     pub(crate) fn ends_stream(&self) -> bool {
         match self {

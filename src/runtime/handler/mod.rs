@@ -235,10 +235,12 @@ impl Service {
     pub(crate) fn http_ends(&self, h: &Handle, alpn: Option<&[u8]>) -> (Stack, App) {
         let core = h.core();
         match &self.0 {
-            Kind::Http(routes) => (
-                Stack::http_server(alpn, core.now, &core.limits),
-                App::Http { routes: Rc::clone(routes), stream: None },
-            ),
+            Kind::Http(routes) => {
+                #[cfg(feature = "h2")]
+                let alpn = if routes.only_http2() { Some(&b"h2"[..]) } else { alpn };
+                let stack = Stack::http_server(alpn, core.now, &core.limits);
+                (stack, App::Http { routes: Rc::clone(routes), stream: None })
+            }
             _ => (Stack::default(), App::Gone),
         }
     }
