@@ -155,17 +155,23 @@ pub mod ws {
 /// MQTT: a broker.
 #[cfg(all(feature = "std", feature = "mqtt"))]
 pub mod mqtt {
+    pub use crate::app::mqtt::MemoryJournal;
     pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
     #[cfg(feature = "ws")]
     pub use crate::app::mqtt::carried::websocket_config;
     #[cfg(feature = "client")]
     pub use crate::app::mqtt::client::{
-        Client, ClientEvent, Connection, Outgoing, Published, QueueFull, Subscription,
+        Client, ClientEvent, Connection, Published, QueueFull, Subscription,
     };
+    pub use crate::app::mqtt::outgoing::Outgoing;
+    pub use crate::app::mqtt::server::{Device, Handler, Server};
     pub use crate::proto::mqtt::{
         Code, Connect, Message, Options, Properties, Property, PropertyList, Publish, Qos,
         RetainHandling, Version, Will, topic_matches,
     };
+    pub use lodger_backend::Journal;
+    #[cfg(all(unix, feature = "mio"))]
+    pub use lodger_mio::FileJournal;
 }
 
 /// The live page, served by the program that it shows.

@@ -85,6 +85,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681", value_parser = Addr::parse)]
     pub(crate) listen: Vec<Addr>,
 
+    /// Put an MQTT broker beside it, at this address, and in WebSockets at /mqtt; repeatable
+    #[arg(long, value_name = "ADDR", value_parser = Addr::parse)]
+    pub(crate) mqtt: Vec<Addr>,
+
     /// Let the live page's buttons act for every viewer, not only for pages opened on this machine
     #[arg(long)]
     pub(crate) live_controls: bool,

@@ -15,6 +15,7 @@ mod fuzz;
 mod header;
 mod install;
 mod load;
+mod mqtt;
 mod platforms;
 mod proc;
 mod program;
@@ -46,6 +47,7 @@ usage: cargo xtask COMMAND
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
+  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
 
 LODGER_PROGRAM=PATH tests, counts and measures that program instead of the release build;
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
             [set, "client"] => conformance::run(set, Some(Role::Client)),
             _ => usage(),
         },
+        ["mqtt", what @ ("interop" | "kill" | "bench")] => mqtt::run(what),
         ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {
             Some(plan) => fuzz::run(&plan),
             None => usage(),

@@ -5,4 +5,9 @@ pub(crate) mod broker;
 pub(crate) mod carried;
 #[cfg(feature = "client")]
 pub(crate) mod client;
+mod memory;
+pub(crate) mod outgoing;
+pub(crate) mod server;
 mod tree;
+
+pub use memory::MemoryJournal;
