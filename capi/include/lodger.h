@@ -42,7 +42,7 @@
  *     that the compiler refuses one that may throw; one that throws nevertheless ends the process
  *     with a message. A longjmp out of a callback is undefined behaviour.
  * 11. A bug of lodger's own ends at the border: that call says LODGER_E_PANIC and the runtime is
- *     poisoned; other runtimes go on.
+ *     poisoned: it does nothing any more. Other runtimes go on.
  *
  * Made by `cargo xtask header` from the crate lodger-capi; edit that.
  */
@@ -85,7 +85,7 @@
 
 /**
  * A bug of lodger's own was stopped at the border. The runtime is poisoned: every further call
- * says this, and `lodger_free` is all that is left.
+ * says this and does nothing, `lodger_free` too, so its memory and sockets stay.
  */
 #define LODGER_E_PANIC (-8)
 
@@ -94,6 +94,24 @@
 
 /** A text is not UTF-8. */
 #define LODGER_E_TEXT (-10)
+
+/** A ready direction is reported as long as it lasts: poll(), select(), epoll without flags. */
+#define LODGER_LEVEL 0
+
+/** Once a change: EPOLLET. */
+#define LODGER_EDGE 1
+
+/** Once, then not until the next `rearm`: EPOLLONESHOT. */
+#define LODGER_ONESHOT 2
+
+/** Input. */
+#define LODGER_READ 1
+
+/** Output. */
+#define LODGER_WRITE 2
+
+/** Hang-up or error; reported together with both directions. */
+#define LODGER_HUP 4
 
 /** Bugs of lodger's own. A level lets through itself and those below it. */
 #define LODGER_LOG_ERROR 1
@@ -184,22 +202,6 @@ typedef void (*lodger_fetch_fn)(struct lodger_runtime *rt,
                                 size_t len,
                                 void *user) LODGER_NOEXCEPT;
 
-/**
- * Is called on the runtime's thread, in a turn, once for each value that was posted. The value is
- * its own now.
- */
-typedef void (*lodger_value_fn)(struct lodger_runtime *rt, void *value, void *user) LODGER_NOEXCEPT;
-
-/** Frees a value or a state. */
-typedef void (*lodger_free_fn)(void *value) LODGER_NOEXCEPT;
-
-/** Answers a request whose body has arrived. `body` is lent. */
-typedef void (*lodger_body_fn)(struct lodger_runtime *rt,
-                               const uint8_t *body,
-                               size_t len,
-                               struct lodger_response *response,
-                               void *user) LODGER_NOEXCEPT;
-
 /** Is told what happens, one line at a time. It must not call lodger. */
 typedef void (*lodger_log_fn)(int32_t level, const char *line, void *user) LODGER_NOEXCEPT;
 
@@ -224,6 +226,60 @@ typedef struct lodger_options {
     /** Is given to `log`. */
     void *log_user;
 } lodger_options;
+
+/**
+ * A host's loop, for one guest. All functions are called on the runtime's thread, `wake` excepted,
+ * with the `host` that was given to `lodger_new_on`; none may wait or call lodger. None may be
+ * NULL. While the runtime is not attached none but `wake` is called.
+ */
+typedef struct lodger_ops {
+    /** `sizeof(lodger_ops)`. */
+    size_t size;
+    /** How the loop reports readiness: `LODGER_LEVEL`, `LODGER_EDGE` or `LODGER_ONESHOT`. */
+    int32_t trigger;
+    /** How many microseconds late the loop's timer may be. */
+    uint32_t timer_resolution_us;
+    /** Names the host for people to read; copied. */
+    const char *name;
+    /**
+     * Begins to watch `fd` for `want` (`LODGER_READ`, `LODGER_WRITE`, both or 0), which is to be
+     * reported under `token`. 0 is silence, hang-up included; an edge-triggered loop is asked for
+     * both. Gives 0, or an errno if the loop refuses.
+     */
+    int32_t (*watch)(void *host, int32_t fd, uint64_t token, int32_t want) LODGER_NOEXCEPT;
+    /** Replaces the directions watched. Not called on an edge-triggered loop. */
+    int32_t (*rearm)(void *host, int32_t fd, uint64_t token, int32_t want) LODGER_NOEXCEPT;
+    /** Stops watching; the descriptor is closed next, or watched again. */
+    void (*unwatch)(void *host, int32_t fd, uint64_t token) LODGER_NOEXCEPT;
+    /**
+     * Sets the guest's one timer to so many microseconds from now, in place of what was set; -1
+     * stops it. When it fires, once: `lodger_fired`, then `lodger_dispatch`.
+     */
+    void (*set_timer)(void *host, int64_t delay_us) LODGER_NOEXCEPT;
+    /** Asks for one `lodger_dispatch` after the loop has had its own go. */
+    void (*request_turn)(void *host) LODGER_NOEXCEPT;
+    /**
+     * Asks for one `lodger_dispatch`, from any thread; many before it are one. Called as long as
+     * anybody has a `lodger_remote`, which may be longer than the runtime lives.
+     */
+    void (*wake)(void *host) LODGER_NOEXCEPT;
+} lodger_ops;
+
+/**
+ * Is called on the runtime's thread, in a turn, once for each value that was posted. The value is
+ * its own now.
+ */
+typedef void (*lodger_value_fn)(struct lodger_runtime *rt, void *value, void *user) LODGER_NOEXCEPT;
+
+/** Frees a value or a state. */
+typedef void (*lodger_free_fn)(void *value) LODGER_NOEXCEPT;
+
+/** Answers a request whose body has arrived. `body` is lent. */
+typedef void (*lodger_body_fn)(struct lodger_runtime *rt,
+                               const uint8_t *body,
+                               size_t len,
+                               struct lodger_response *response,
+                               void *user) LODGER_NOEXCEPT;
 
 /** Answers a request. Without an answer in `response` when it returns, the client gets a 500. */
 typedef void (*lodger_route_fn)(struct lodger_runtime *rt,
@@ -328,7 +384,7 @@ typedef struct lodger_field {
 
 /**
  * Is told of each wait before another attempt: how long it is, and why the last one ended
- * (`LODGER_REASON_…`).
+ * (`LODGER_REASON_...`).
  */
 typedef void (*lodger_retry_fn)(struct lodger_runtime *rt,
                                 uint64_t delay_us,
@@ -350,7 +406,7 @@ typedef struct lodger_ws_client_options {
     /** How many times in a row it tries again by itself: 0 never, -1 for ever. */
     int32_t attempts;
     /**
-     * Milliseconds to wait after the first failure in a row, the second …; the last for all
+     * Milliseconds to wait after the first failure in a row, the second and so on; the last for all
      * others. NULL: 0.5, 1, 2, 4, 8, 16, 30 s.
      */
     const uint32_t *delays_ms;
@@ -393,6 +449,31 @@ int32_t lodger_fetch(struct lodger_runtime *rt,
                      size_t most,
                      lodger_fetch_fn f,
                      void *user);
+
+/**
+ * Makes a runtime on a host's own loop, for a host that must see each descriptor, or cannot watch
+ * one that is a queue itself. It has no descriptor of its own and is in the loop after
+ * `lodger_attach`. `ops` is copied; `host` must outlast the runtime and every remote.
+ *
+ * The host reports what is ready (`lodger_report`, `lodger_fired`) and then gives one
+ * `lodger_dispatch` for all of it.
+ */
+int32_t lodger_new_on(const struct lodger_options *options,
+                      const struct lodger_ops *ops,
+                      void *host,
+                      struct lodger_runtime **out);
+
+/**
+ * Tells that what is watched under `token` may be ready: `LODGER_READ`, `LODGER_WRITE`,
+ * `LODGER_HUP` with both. A hint: late, repeated and wrong ones do no harm. `lodger_dispatch`
+ * follows.
+ */
+int32_t lodger_report(struct lodger_runtime *rt,
+                      uint64_t token,
+                      int32_t ready);
+
+/** Tells that the timer has fired. `lodger_dispatch` follows. */
+int32_t lodger_fired(struct lodger_runtime *rt);
 
 /**
  * Makes what other threads post to. `f` is called with each value. A value that the runtime's end
@@ -544,7 +625,10 @@ int32_t lodger_pending(struct lodger_runtime *rt);
  */
 int64_t lodger_next_deadline(struct lodger_runtime *rt);
 
-/** Reads the runtime's monotonic clock, in microseconds; 0 without a runtime of this thread. */
+/**
+ * Reads the runtime's monotonic clock, in microseconds; inside a callback it is the time that its
+ * turn knows. 0 without a runtime of this thread.
+ */
 uint64_t lodger_now(struct lodger_runtime *rt);
 
 /**
@@ -553,7 +637,10 @@ uint64_t lodger_now(struct lodger_runtime *rt);
  */
 int32_t lodger_detach(struct lodger_runtime *rt);
 
-/** Goes on after `lodger_detach`, in the same host or another. */
+/**
+ * Goes on after `lodger_detach`, in the same host or another. A runtime of `lodger_new_on` is in
+ * its host's loop from here on, or the host has refused a descriptor.
+ */
 int32_t lodger_attach(struct lodger_runtime *rt);
 
 /**
@@ -664,8 +751,8 @@ int32_t lodger_local_addr(struct lodger_runtime *rt,
 int32_t lodger_stats_get(struct lodger_runtime *rt, struct lodger_stats *out);
 
 /**
- * Calls `f` once, `delay_us` microseconds from now, never earlier; 0 is the next turn. Gives the
- * timer's id, 0 for an error. `user` must stay until it was called or the timer cancelled.
+ * Calls `f` once, `delay_us` microseconds from `lodger_now`, never earlier; 0 is the next turn. Gives
+ * the timer's id, 0 for an error. `user` must stay until it was called or the timer cancelled.
  */
 uint64_t lodger_after(struct lodger_runtime *rt,
                       uint64_t delay_us,

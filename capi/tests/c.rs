@@ -5,6 +5,8 @@
 
 mod build;
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use build::{Program, crate_dir, have, library_dir};
@@ -47,6 +49,11 @@ fn values_of_other_threads_arrive_or_are_freed() {
 }
 
 #[test]
+fn a_host_that_watches_each_descriptor_has_a_guest() {
+    run_and_check_memory(&Program::new("ops"));
+}
+
+#[test]
 fn a_reset_in_the_middle_of_a_send_raises_no_signal() {
     run(&Program::new("sigpipe"));
 }
@@ -57,20 +64,53 @@ fn a_modal_loop_serves_all_others() {
 }
 
 #[test]
+fn a_dialog_of_qt_serves_all_others() {
+    run_if(Program::cpp("qt_modal", "c++17").with_library("Qt5Core"), "qtbase5-dev");
+}
+
+#[test]
+fn a_dialog_of_tk_serves_all_others() {
+    run_if(Program::new("tcl_modal").with_library("tcl"), "tcl-dev");
+}
+
+#[test]
+fn no_memory_is_allocated_for_a_message() {
+    run(&Program::new("alloc"));
+}
+
+#[test]
 fn a_guest_of_glib_comes_and_goes() {
-    run_with_library("glib", "glib-2.0");
+    run_if(Program::new("glib").with_library("glib-2.0"), "libglib2.0-dev");
 }
 
 #[test]
 fn a_guest_of_libuv_comes_and_goes() {
-    run_with_library("uv", "libuv");
+    run_if(Program::new("uv").with_library("libuv"), "libuv1-dev");
 }
 
-fn run_with_library(name: &str, library: &str) {
-    match Program::new(name).with_library(library) {
+fn run_if(program: Option<Program>, package: &str) {
+    match program {
         Some(program) => run(&program),
-        None => println!("skipped: no {library}"),
+        None => println!("skipped: no {package}"),
     }
+}
+
+#[test]
+fn an_installed_static_library_is_found_by_pkg_config() {
+    let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-prefix");
+    let (lib, include) = (prefix.join("lib"), prefix.join("include"));
+    fs::create_dir_all(&lib).unwrap();
+    fs::create_dir_all(&include).unwrap();
+    fs::copy(library_dir().join("liblodger.a"), lib.join("liblodger.a")).unwrap();
+    fs::copy(crate_dir().join("include/lodger.h"), include.join("lodger.h")).unwrap();
+    let template = fs::read_to_string(crate_dir().join("lodger.pc.in")).unwrap();
+    let file = template.replace("@PREFIX@", &prefix.to_string_lossy());
+    let file = file.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    fs::write(lib.join("lodger.pc"), file).unwrap();
+
+    let program = Program::new("remote").installed(&lib);
+
+    run(&program);
 }
 
 #[test]
@@ -127,15 +167,75 @@ fn python_loads_it_and_an_exception_there_harms_nobody() {
 }
 
 #[test]
-fn the_header_is_cpp_too() {
+fn the_headers_are_cpp_too() {
     for standard in ["c++11", "c++20"] {
-        let header = crate_dir().join("include/lodger.h");
-        let args = ["-fsyntax-only", "-x", "c++", "-Wall", "-Wextra", "-Wconversion", "-Werror"];
-
-        let mut compiler = Command::new("c++");
-        let output =
-            compiler.args(args).arg(format!("-std={standard}")).arg(header).output().unwrap();
-
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Program::header("lodger.h", standard).check();
+        let glue = [("lodger-glib.h", "glib-2.0"), ("lodger-uv.h", "libuv")];
+        for (header, library) in glue {
+            match Program::header(header, standard).with_library(library) {
+                Some(program) => program.check(),
+                None => println!("skipped: no {library}"),
+            }
+        }
     }
+}
+
+/// Runs the counted laws in Python's loop, by the binding of the example.
+fn laws(python: &Path, args: &[&str]) {
+    let example = crate_dir().join("../foreign-loop-examples/python-asyncio");
+
+    let output = Command::new(python)
+        .arg(crate_dir().join("tests/c/laws.py"))
+        .args(args)
+        .env("LODGER_LIBRARY", library_dir().join("liblodger.so"))
+        .env("PYTHONPATH", example)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("UV_USE_IO_URING", "0")
+        .output()
+        .unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.starts_with(b"10 laws in"));
+}
+
+#[test]
+fn the_laws_hold_in_asyncio() {
+    if !have("python3") {
+        println!("skipped: no python3");
+        return;
+    }
+    laws(Path::new("python3"), &[]);
+}
+
+#[test]
+fn the_laws_hold_in_uvloop() {
+    let python = library_dir().join("../python/bin/python");
+    if !python.is_file() {
+        println!("skipped (optional): no uvloop; `cargo xtask test` installs it");
+        return;
+    }
+    laws(&python, &["uvloop"]);
+}
+
+#[test]
+fn three_thousand_connections_fit_into_a_host_on_select() {
+    let tcl = Program::example("tk", "shim.c").with_library("tcl");
+    let Some(module) = tcl.filter(|_| have("tclsh") && have("python3")) else {
+        println!("skipped: no tcl-dev, tclsh or python3");
+        return;
+    };
+    let many = |name: &str| crate_dir().join(format!("tests/c/many.{name}"));
+
+    let output = Command::new("python3")
+        .arg(many("py"))
+        .arg("tclsh")
+        .arg(many("tcl"))
+        .arg(module.build())
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said == "3000 connections\n" || said.starts_with("skipped: "), "{said}");
+    print!("{}", said.replace("3000 connections\n", ""));
 }

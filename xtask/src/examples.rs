@@ -214,16 +214,12 @@ const EXAMPLES: &[Example] = &[
     Example {
         name: "python-asyncio",
         needs: &["python3"],
-        build: &[
-            LIBLODGER,
-            &["python3", "-m", "venv", "{target}/examples/venv"],
-            &["{target}/examples/venv/bin/pip", "-q", "install", "uvloop==0.22.1"],
-        ],
+        build: &[LIBLODGER],
         command: &[
             "env",
             "LODGER_LIBRARY={target}/debug/liblodger.so",
             "UV_USE_IO_URING=0",
-            "{target}/examples/venv/bin/python",
+            "{target}/python/bin/python",
             "foreign-loop-examples/python-asyncio/main.py",
             "uvloop",
         ],
@@ -277,6 +273,33 @@ const EXAMPLES: &[Example] = &[
         threads: 3,
     },
     Example {
+        name: "node-addon",
+        needs: &["node"],
+        build: &[
+            &["cargo", "build", "--locked", "-p", "node-addon"],
+            // Workers that are terminated, a process that ends by itself, and one that exits.
+            &[
+                "node",
+                "foreign-loop-examples/node-addon/worker.js",
+                "{target}/debug/libnode_addon.so",
+            ],
+            &[
+                "node",
+                "foreign-loop-examples/node-addon/worker.js",
+                "{target}/debug/libnode_addon.so",
+                "exit",
+            ],
+        ],
+        command: &[
+            "node",
+            "--v8-pool-size=4",
+            "foreign-loop-examples/node-addon/main.js",
+            "{target}/debug/libnode_addon.so",
+        ],
+        host: "Node.js v",
+        threads: 7,
+    },
+    Example {
         name: "gtk4-ticker",
         needs: &["Xvfb"],
         build: &[&["cargo", "build", "--locked", "-p", "gtk4-ticker"]],
@@ -289,6 +312,7 @@ const EXAMPLES: &[Example] = &[
 /// Checks the examples of these names; none is all.
 pub(crate) fn run(names: &[&str]) -> ExitCode {
     let mut steps = Steps::new(false);
+    steps.step("Python packages", crate::install::python);
     if steps.step("example checker", build_checker) {
         check_each(&mut steps, names, false);
     }
@@ -306,6 +330,19 @@ pub(crate) fn steps(steps: &mut Steps, features: &str) {
     if built {
         check_each(steps, &[], true);
     }
+    steps.step("the laws in Node.js", laws_in_node);
+}
+
+/// The kit inside Node, whose loop is no test's own: an addon, and a process for each law.
+fn laws_in_node() -> Res<Outcome> {
+    if !sh::have("node") {
+        return Ok(Outcome::Skipped("no node".into()));
+    }
+    sh::run(1200, "cargo", &["build", "--locked", "-p", "lodger-libuv-node"])?;
+    let addon = sh::target("debug/liblodger_libuv_node.so").to_string_lossy().into_owned();
+    let output = sh::run(600, "node", &["backends/libuv/tests/node/run.js", &addon])?;
+    let last = sh::text(&output.stdout).lines().last().unwrap_or_default().to_owned();
+    Ok(Outcome::Passed(last))
 }
 
 fn check_each(steps: &mut Steps, names: &[&str], built: bool) {

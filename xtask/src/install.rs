@@ -14,11 +14,12 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("pkg-config", &["pkg-config"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
-    ("python3", &["python3"]),
+    ("python3", &["python3", "python3-venv"]),
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
     ("mosquitto", &["mosquitto"]),
     ("perl", &["perl"]),
+    ("tclsh", &["tcl"]),
     ("wish", &["tk"]),
     ("Xvfb", &["xvfb"]),
     ("xvfb-run", &["xvfb", "xauth"]),
@@ -74,6 +75,21 @@ pub(crate) fn debian() -> Res<Outcome> {
     args.extend(packages);
     sh::check(sh::command(1800, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive"))?;
     Ok(Outcome::Passed(format!("installed {list}")))
+}
+
+/// The Python package of a host, in an environment of its own under `target/`.
+const UVLOOP: &str = "uvloop==0.22.1";
+
+/// Makes that environment.
+pub(crate) fn python() -> Res<Outcome> {
+    let folder = sh::target("python").to_string_lossy().into_owned();
+    let pip = sh::target("python/bin/pip").to_string_lossy().into_owned();
+    if sh::run(60, &pip, &["show", "-q", "uvloop"]).is_ok() {
+        return Ok(Outcome::Passed("all there".into()));
+    }
+    sh::run(120, "python3", &["-m", "venv", &folder])?;
+    sh::run(600, &pip, &["-q", "install", UVLOOP])?;
+    Ok(Outcome::Passed(UVLOOP.into()))
 }
 
 fn has_library(name: &str) -> bool {
@@ -137,6 +153,19 @@ fn make_autobahn(python: &Path, env: &Path) -> Res {
     sh::run(300, &path(tools.join("bin/virtualenv")), &args)?;
     let suite = ["install", "-q", "incremental==16.10.1", "autobahntestsuite==25.10.1"];
     sh::run(600, &path(env.join("bin/pip")), &suite).map(drop)
+}
+
+/// Gives the HTTP/2 suite, built under `target/` if need be. Its lock file is its own: newer
+/// versions of what it is made of do not fit together.
+pub(crate) fn httpwg() -> Res<PathBuf> {
+    let root = sh::target("tools");
+    let suite = root.join("bin/httpwg");
+    if !suite.is_file() {
+        let into = root.to_string_lossy();
+        let args = ["install", "-q", "--locked", "--root", &into, "httpwg-cli@0.2.5"];
+        sh::run(1200, "cargo", &args)?;
+    }
+    Ok(suite)
 }
 
 fn python2() -> Option<PathBuf> {

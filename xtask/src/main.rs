@@ -48,6 +48,8 @@ usage: cargo xtask COMMAND
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
   mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto
+  conformance httpwg [FILTER]
+                            an HTTP/2 suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
 
 LODGER_PROGRAM=PATH tests, counts and measures that program instead of the release build;
@@ -82,6 +84,8 @@ fn main() -> ExitCode {
             _ => usage(),
         },
         ["mqtt", what @ ("interop" | "kill" | "bench")] => mqtt::run(what),
+        ["conformance", "httpwg"] => conformance::run_httpwg(None),
+        ["conformance", "httpwg", filter] => conformance::run_httpwg(Some(filter)),
         ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {
             Some(plan) => fuzz::run(&plan),
             None => usage(),

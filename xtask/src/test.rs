@@ -12,6 +12,7 @@ pub(crate) fn run() -> ExitCode {
     let mut steps = Steps::new(strict);
     steps.step("Debian packages", install::debian);
     steps.step("npm packages", install::npm);
+    steps.step("Python packages", install::python);
     sources(&mut steps);
     steps.step("cargo test", cargo_test);
     examples::steps(&mut steps, OPTIONAL);

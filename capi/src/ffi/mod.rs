@@ -2,6 +2,7 @@
 
 mod border;
 mod fetch;
+mod ops;
 mod remote;
 mod request;
 mod runtime;

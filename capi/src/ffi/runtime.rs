@@ -1,14 +1,15 @@
 //! The runtime: making and ending it, and the host's side of it.
 #![allow(unsafe_code, reason = "hands a counted pointer to C")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{IntoRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use lodger_core::{Budget, ConnId, Limits, Nested, Runtime};
+use lodger_core::{Budget, ConnId, Host, Limits, Nested, Runtime};
+use lodger_foreign::Table;
 
 use super::border::{
     Fail, LODGER_E_ENDED, LODGER_E_FULL, LODGER_E_GONE, LODGER_E_PANIC, LODGER_OK, Res, Sized,
@@ -34,7 +35,9 @@ pub struct lodger_runtime {
     runtime: Runtime,
     me: Weak<Self>,
     thread: usize,
-    fd: Watched,
+    place: Loop,
+    /// The guest's stay in a table's loop.
+    stay: RefCell<Option<lodger_foreign::Attached>>,
     budget: Budget,
     poisoned: Cell<bool>,
     detached: Cell<bool>,
@@ -74,7 +77,7 @@ unsafe impl Sized for lodger_options {
 }
 
 impl lodger_options {
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         let set = |place: &mut usize, value: usize| {
             if value != 0 {
@@ -100,9 +103,17 @@ impl lodger_options {
     }
 }
 
-/// The duplicate that the host watches. Not an `OwnedFd`: a host that has closed it against the
-/// contract is no reason to abort.
-struct Watched(RawFd);
+/// Where its events come from.
+pub(super) enum Loop {
+    /// A kernel queue of its own, and the duplicate of it that the host watches.
+    Own(Watched),
+    /// A host's table of functions; `busy` while one of them runs.
+    Table { table: Table, busy: Rc<Cell<bool>> },
+}
+
+/// A descriptor for the host. Not an `OwnedFd`: a host that has closed it against the contract is no
+/// reason to abort.
+pub(super) struct Watched(RawFd);
 
 impl Drop for Watched {
     fn drop(&mut self) {
@@ -123,6 +134,25 @@ impl lodger_runtime {
 
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned.get()
+    }
+
+    /// A function of the host's table is running, inside a call of ours.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(&self.place, Loop::Table { busy, .. } if busy.get())
+    }
+
+    /// Gives the host's table.
+    pub(super) fn table(&self) -> Res<&Table> {
+        match &self.place {
+            Loop::Table { table, .. } => Ok(table),
+            Loop::Own(_) => Err(Fail::misuse("the runtime was not made by lodger_new_on")),
+        }
+    }
+
+    /// Leaves a table's loop, if it is in one.
+    fn leave(&self) {
+        let stay = self.stay.borrow_mut().take();
+        drop(stay);
     }
 
     pub(super) fn poison(&self) {
@@ -183,25 +213,37 @@ pub unsafe extern "C" fn lodger_new(
         let limits = options.map_or_else(Limits::default, |options| options.limits());
         let runtime = Runtime::standalone_with(limits)?;
         let fd = Watched(runtime.handle().fd()?.into_raw_fd());
-        let budget = options.map_or_else(Budget::default, |options| options.budget());
-        runtime.set_budget(budget);
         runtime.set_host("C");
-        let rt = Rc::new_cyclic(|me| lodger_runtime {
-            runtime,
-            me: Weak::clone(me),
-            thread: here(),
-            fd,
-            budget,
-            poisoned: Cell::new(false),
-            detached: Cell::new(false),
-            log: options.and_then(|options| options.log),
-            log_user: options.map_or(std::ptr::null_mut(), |options| options.log_user),
-            log_level: options.map_or(0, |options| options.log_level),
-        });
-        rt.log(LODGER_LOG_INFO, "a runtime begins");
-        out.write(Rc::into_raw(rt).cast_mut());
-        Ok(LODGER_OK)
+        make(runtime, Loop::Own(fd), options, out)
     })
+}
+
+/// Gives a runtime to C.
+pub(super) fn make(
+    runtime: Runtime,
+    place: Loop,
+    options: Option<lodger_options>,
+    out: &mut MaybeUninit<*mut lodger_runtime>,
+) -> Res {
+    let budget = options.map_or_else(Budget::default, |options| options.budget());
+    runtime.set_budget(budget);
+    let rt = Rc::new_cyclic(|me| lodger_runtime {
+        // In a table's loop it is from `lodger_attach` on.
+        detached: Cell::new(matches!(place, Loop::Table { .. })),
+        runtime,
+        me: Weak::clone(me),
+        thread: here(),
+        place,
+        stay: RefCell::default(),
+        budget,
+        poisoned: Cell::new(false),
+        log: options.and_then(|options| options.log),
+        log_user: options.map_or(std::ptr::null_mut(), |options| options.log_user),
+        log_level: options.map_or(0, |options| options.log_level),
+    });
+    rt.log(LODGER_LOG_INFO, "a runtime begins");
+    out.write(Rc::into_raw(rt).cast_mut());
+    Ok(LODGER_OK)
 }
 
 /// Ends the runtime and gives up one reference. Every handler hears `closed`: here, or, when it is
@@ -242,10 +284,18 @@ pub unsafe extern "C" fn lodger_unref(rt: *mut lodger_runtime) -> i32 {
     }
     // SAFETY: the pointer came from `Rc::into_raw`, and this reference is given up here, once.
     let rc = unsafe { Rc::from_raw(rt.cast_const()) };
+    if rc.is_poisoned() {
+        // Nobody knows what its drop would do.
+        std::mem::forget(rc);
+        return LODGER_E_PANIC;
+    }
     enter(|| {
         if Rc::strong_count(&rc) == 1 && rc.check_alive().is_ok() {
             // Before the count is zero, so that callbacks are still given a runtime.
             rc.handle().end();
+        }
+        if Rc::strong_count(&rc) == 1 {
+            rc.leave();
         }
         drop(rc);
         Ok(LODGER_OK)
@@ -263,6 +313,7 @@ pub unsafe extern "C" fn lodger_end(rt: *mut lodger_runtime) -> i32 {
         }
         rt.detached.set(false);
         rt.handle().end();
+        rt.leave();
         Ok(LODGER_OK)
     })
 }
@@ -294,7 +345,10 @@ fn held(rt: Option<&lodger_runtime>, f: impl FnOnce(&lodger_runtime) -> Res) -> 
 /// when it is readable. It belongs to the runtime: do not read, write or close it.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_fd(rt: Option<&lodger_runtime>) -> i32 {
-    on(rt, |rt| Ok(rt.fd.0))
+    on(rt, |rt| match &rt.place {
+        Loop::Own(fd) => Ok(fd.0),
+        Loop::Table { .. } => Err(Fail::misuse("its host watches each descriptor")),
+    })
 }
 
 /// Runs one turn without waiting: callbacks are called from here. Gives 0, or `LODGER_AGAIN` if
@@ -305,7 +359,10 @@ pub unsafe extern "C" fn lodger_dispatch(rt: *mut lodger_runtime) -> i32 {
     // SAFETY: the contract: NULL, or a runtime that was not given up.
     held(unsafe { rt.as_ref() }, |rt| {
         rt.check_alive()?;
-        let turn = rt.handle().dispatch()?;
+        let turn = match &rt.place {
+            Loop::Own(_) => rt.handle().dispatch()?,
+            Loop::Table { table, .. } => table.turn()?,
+        };
         Ok(if turn.again { LODGER_AGAIN } else { 0 })
     })
 }
@@ -346,7 +403,8 @@ pub extern "C" fn lodger_next_deadline(rt: Option<&lodger_runtime>) -> i64 {
     micros
 }
 
-/// Reads the runtime's monotonic clock, in microseconds; 0 without a runtime of this thread.
+/// Reads the runtime's monotonic clock, in microseconds; inside a callback it is the time that its
+/// turn knows. 0 without a runtime of this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_now(rt: Option<&lodger_runtime>) -> u64 {
     let mut micros = 0;
@@ -365,15 +423,23 @@ pub extern "C" fn lodger_detach(rt: Option<&lodger_runtime>) -> i32 {
         rt.check_alive()?;
         rt.handle().detach();
         rt.detached.set(true);
+        rt.leave();
         Ok(LODGER_OK)
     })
 }
 
-/// Goes on after `lodger_detach`, in the same host or another.
+/// Goes on after `lodger_detach`, in the same host or another. A runtime of `lodger_new_on` is in
+/// its host's loop from here on, or the host has refused a descriptor.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_attach(rt: Option<&lodger_runtime>) -> i32 {
     on(rt, |rt| {
         rt.check_alive()?;
+        if let Loop::Table { table, .. } = &rt.place
+            && rt.stay.borrow().is_none()
+        {
+            let stay = table.attach(Rc::new(rt.handle().clone()))?;
+            *rt.stay.borrow_mut() = Some(stay);
+        }
         rt.detached.set(false);
         rt.handle().attach();
         Ok(LODGER_OK)

@@ -13,8 +13,8 @@ use super::runtime::lodger_runtime;
 pub type lodger_timer_fn =
     Option<unsafe extern "C-unwind" fn(rt: *mut lodger_runtime, user: *mut c_void)>;
 
-/// Calls `f` once, `delay_us` microseconds from now, never earlier; 0 is the next turn. Gives the
-/// timer's id, 0 for an error. `user` must stay until it was called or the timer cancelled.
+/// Calls `f` once, `delay_us` microseconds from `lodger_now`, never earlier; 0 is the next turn. Gives
+/// the timer's id, 0 for an error. `user` must stay until it was called or the timer cancelled.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_after(
     rt: Option<&lodger_runtime>,

@@ -45,7 +45,7 @@ pub enum Event<'s> {
         head: Request<'s>,
         /// No body follows.
         ended: bool,
-        /// The client waits for [`Connection::interim`] with 100 before it sends the body.
+        /// The client waits for a 100 (Continue) before it sends the body.
         expects: bool,
     },
     /// A response's head; after one below 200 another follows.

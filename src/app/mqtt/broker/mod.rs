@@ -158,7 +158,7 @@ pub struct BrokerStats {
 }
 
 impl Broker {
-    /// Makes a broker within the limits of the runtime ([`MqttLimits`]).
+    /// Makes a broker within the limits of the runtime ([`MqttLimits`](crate::MqttLimits)).
     pub fn new(h: &Handle, config: BrokerConfig) -> Self {
         let state = State::new(h.mqtt_limits());
         Self(Rc::new(Inner { h: h.clone(), config, state: RefCell::new(state) }))
@@ -230,7 +230,7 @@ impl Broker {
     }
 
     /// Gives the handler of one WebSocket that carries MQTT. Its route has the configuration of
-    /// [`websocket_config`](super::websocket_config).
+    /// [`websocket_config`](crate::mqtt::websocket_config).
     #[cfg(feature = "ws")]
     pub fn websocket(&self) -> impl crate::ws::Handler + use<> {
         super::carried::OverWs::server(BrokerLink::new(&self.0))

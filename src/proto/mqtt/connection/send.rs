@@ -135,7 +135,7 @@ impl Mqtt {
     }
 
     /// Sends a message; `extra` are properties in front of its own. With `rest` above 0 the payload
-    /// is its first part, and [`payload`](Self::send_payload) sends the others.
+    /// is its first part, and [`put`](Self::put) sends the others.
     ///
     /// # Errors
     ///
