@@ -41,7 +41,7 @@ pub(crate) enum Stack {
     Exchange(h2::Exchange),
     /// The client's side of a stream.
     #[cfg(feature = "h2")]
-    #[allow(dead_code, reason = "made by clients alone")]
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     Asking(Box<h2::Asking>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),

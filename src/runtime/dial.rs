@@ -281,5 +281,7 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let Stack::Mqtt(mqtt) = &mut slot.stack {
         mqtt.connected(now);
     }
+    #[cfg(feature = "h2")]
+    core.note_connected(index);
     Some(())
 }

@@ -525,7 +525,9 @@ impl Core {
             return;
         }
         let connecting = slot.flags.has(Flags::CONNECTING);
-        let stalled = slot.has_output() && slot.since + self.limits.io.write_stall <= now;
+        // What was put in this turn has not been tried yet.
+        let tried = slot.since != Micros::ZERO && slot.has_output();
+        let stalled = tried && slot.since + self.limits.io.write_stall <= now;
         match slot.state {
             State::Free | State::Dead => {}
             State::Linger => {
