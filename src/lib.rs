@@ -156,6 +156,8 @@ pub mod ws {
 #[cfg(all(feature = "std", feature = "mqtt"))]
 pub mod mqtt {
     pub use crate::app::mqtt::MemoryJournal;
+    #[cfg(feature = "client")]
+    pub use crate::app::mqtt::bridge::{Bridge, Direction};
     pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
     #[cfg(feature = "ws")]
     pub use crate::app::mqtt::carried::websocket_config;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lodger::mqtt::{
-    Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device, Handler,
-    MemoryJournal, Options, Outgoing, Publish, Published, Qos, Server, Version,
+    Bridge, Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device,
+    Direction, Handler, MemoryJournal, Options, Outgoing, Publish, Published, Qos, Server, Version,
 };
 use lodger::policy::Retry;
 use lodger::sim::Wire;
@@ -462,6 +462,45 @@ fn a_long_journal_is_made_anew_and_says_the_same() {
     let rig = Rig::new(Trigger::Edge);
     let broker = Broker::open(&rig.rt, BrokerConfig::new(), journal).unwrap();
     assert_eq!(broker.stats().retained, 10);
+    rig.end();
+}
+
+/// Three brokers in a circle: everybody hears it, and it comes to an end.
+#[test]
+fn a_message_in_a_circle_of_bridges_comes_to_an_end() {
+    let rig = Rig::new(Trigger::Edge);
+    let ports = [81, 82, 83];
+    let brokers: Vec<_> = ports
+        .iter()
+        .map(|port| {
+            let broker = Broker::new(&rig.rt, BrokerConfig::new());
+            rig.rt.listen(&format!("127.0.0.1:{port}"), broker.clone()).unwrap();
+            broker
+        })
+        .collect();
+    let to = |port: i32| connected(&rig, Client::new(&format!("mqtt://127.0.0.1:{port}")));
+    let mirrored = [("m/#", Qos::AtLeastOnce, Direction::Both)];
+    let bridges: Vec<_> = [(81, 82), (82, 83), (83, 81)]
+        .into_iter()
+        .map(|(a, b)| Bridge::new(&format!("{a}-{b}"), &to(a), &to(b), &mirrored).unwrap())
+        .collect();
+    let logs: Vec<Log> = ports.iter().map(|_| Log::default()).collect();
+    let _subs: Vec<_> = ports
+        .iter()
+        .zip(&logs)
+        .map(|(&port, log)| to(port).subscribe("#", Qos::AtLeastOnce, into(log)).unwrap())
+        .collect();
+    rig.run_for(ms(50));
+
+    brokers[0].publish("m/x", b"1", Qos::AtLeastOnce, false).unwrap();
+    brokers[1].publish("other", b"2", Qos::AtLeastOnce, false).unwrap();
+    rig.run_for(secs(1));
+
+    let heard: Vec<usize> =
+        logs.iter().map(|log| log.take().iter().filter(|l| *l == "m/x 1").count()).collect();
+    // Two ways lead around a circle, and both come back to where they began.
+    assert!(heard.iter().all(|&n| (1..=3).contains(&n)), "{heard:?}");
+    assert!(bridges.iter().all(|bridge| bridge.carried() <= 2 && bridge.dropped() == 0));
     rig.end();
 }
 

@@ -1,5 +1,7 @@
 //! MQTT for users: a broker, and what carries it.
 
+#[cfg(feature = "client")]
+pub(crate) mod bridge;
 pub(crate) mod broker;
 #[cfg(feature = "ws")]
 pub(crate) mod carried;
