@@ -135,11 +135,10 @@ impl Stack {
                 if rx.len() < h2::PREFACE.len() {
                     return Ok(None);
                 }
-                *self =
-                    Self::H2(Box::new(h2::Connection::new(h2::Role::Server, cx.now, cx.limits)));
+                *self = Self::h2_server(cx.now, cx.limits);
                 self.poll(cx, rx, scratch, tx)
             }
-            Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
             #[cfg(feature = "h2")]
             Self::H2(connection) => Ok(connection.poll(cx, rx, scratch, tx)?.map(Event::H2)),
             #[cfg(feature = "h2")]
@@ -218,7 +217,7 @@ impl Stack {
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
-            Self::H1(http) => http.on_deadline(cx, tx),
+            Self::H1(http) => http.on_deadline(cx),
             Self::Client(client) => client.on_deadline(cx.now),
             #[cfg(feature = "h2")]
             Self::H2(connection) => connection.on_deadline(cx, tx),
@@ -436,6 +435,11 @@ impl WsDial {
 
 #[cfg(feature = "h2")]
 impl Stack {
+    /// Begins the server's end of a connection of streams.
+    pub(crate) fn h2_server(now: Micros, limits: &Limits) -> Self {
+        Self::H2(Box::new(h2::Connection::new(h2::Role::Server, now, limits)))
+    }
+
     /// Whether the connection of this stream is to end it once its output has gone.
     pub(crate) fn ends_stream(&self) -> bool {
         match self {

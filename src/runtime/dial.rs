@@ -23,7 +23,7 @@ use crate::proto::stack::Stack;
 
 /// On a runtime that has ended: how many attempts, each made from the end of the one before, are
 /// told; the next is dropped unheard.
-const REFUSALS: usize = 4;
+const REFUSALS: usize = 16;
 
 /// When an attempt reached its stages.
 #[derive(Clone, Copy, Debug)]

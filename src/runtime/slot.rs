@@ -184,11 +184,12 @@ impl Slot {
             State::Dead => true,
             State::Closing => !self.has_output() || self.ready.is_write(),
             State::Linger => self.flags.has(Flags::KICK) || self.ready.is_read(),
+            // What else is to be done waits for the connection.
+            State::Open if self.flags.has(Flags::CONNECTING) => self.ready.is_write(),
             State::Open => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
-                    || self.ready.is_write()
-                        && (self.has_output() || self.flags.has(Flags::CONNECTING))
+                    || self.ready.is_write() && self.has_output()
                     || self.wants_writable(limits)
             }
         }
