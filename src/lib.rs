@@ -131,6 +131,8 @@ pub mod http {
     pub use crate::proto::events::{Event, Received};
     pub use crate::proto::form::{Pairs, Part};
     pub use crate::proto::h1::{Cookie, Fields, ResponseHead, SameSite};
+    #[cfg(all(feature = "client", not(feature = "ws")))]
+    pub use crate::runtime::StreamInfo;
     pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,
@@ -156,17 +158,25 @@ pub mod ws {
 /// MQTT: a broker.
 #[cfg(all(feature = "std", feature = "mqtt"))]
 pub mod mqtt {
+    pub use crate::app::mqtt::MemoryJournal;
+    #[cfg(feature = "client")]
+    pub use crate::app::mqtt::bridge::{Bridge, Direction};
     pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
     #[cfg(feature = "ws")]
     pub use crate::app::mqtt::carried::websocket_config;
     #[cfg(feature = "client")]
     pub use crate::app::mqtt::client::{
-        Client, ClientEvent, Connection, Outgoing, Published, QueueFull, Subscription,
+        Client, ClientEvent, Connection, Published, QueueFull, Subscription,
     };
+    pub use crate::app::mqtt::outgoing::Outgoing;
+    pub use crate::app::mqtt::server::{Device, Handler, Server};
     pub use crate::proto::mqtt::{
         Code, Connect, Message, Options, Properties, Property, PropertyList, Publish, Qos,
         RetainHandling, Version, Will, topic_matches,
     };
+    pub use lodger_backend::Journal;
+    #[cfg(all(unix, feature = "mio"))]
+    pub use lodger_mio::FileJournal;
 }
 
 /// The live page, served by the program that it shows.

@@ -3,12 +3,13 @@
 use std::io;
 
 use lodger::live::Live;
+use lodger::mqtt::{Broker, BrokerConfig};
 use lodger::{Addr, Handle, ListenerId, Runtime, Serve, Service, http, tls, ws};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::args;
 use crate::report::{self, Problem};
 use crate::signal;
+use crate::{args, mqtt};
 
 /// Serves until a signal says goodbye.
 ///
@@ -19,7 +20,11 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
     raise_file_limit();
     let rt = Runtime::standalone_with(options.limits()).map_err(|e| refused("start", &e))?;
     signal::goodbye(&rt, options.grace).map_err(|e| refused("hear signals", &e))?;
-    let server = routes(options);
+    let broker = (!options.mqtt.is_empty()).then(|| Broker::new(&rt, BrokerConfig::new()));
+    let mut server = routes(options);
+    if let Some(broker) = &broker {
+        server = mqtt::broker::websockets(server, broker, &options.limits().mqtt);
+    }
     server.prepare(&rt).map_err(|e| {
         Problem::new(format!("cannot serve {e}: name a directory that may be read"))
     })?;
@@ -32,6 +37,13 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
         options.listen.iter().map(|addr| listen(&rt, addr, &service)).collect::<Result<_, _>>()?;
     for listener in listeners {
         announce(&rt, listener, tls.is_some());
+    }
+    if let Some(broker) = broker {
+        let service = broker.into_service();
+        for addr in &options.mqtt {
+            let listener = listen(&rt, addr, &service)?;
+            mqtt::broker::announce(&rt, listener, "mqtt", "");
+        }
     }
     rt.run().map_err(|e| refused("go on", &e))
 }

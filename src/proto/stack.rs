@@ -160,6 +160,10 @@ impl Stack {
     }
 
     /// Gives the next event; `None` when more input is needed or an answer is awaited.
+    #[cfg_attr(
+        not(feature = "ws"),
+        allow(unused_variables, reason = "not all write by themselves")
+    )]
     pub(crate) fn poll<'s, 'a: 's>(
         &mut self,
         cx: &mut Cx<'_>,
@@ -253,6 +257,10 @@ impl Stack {
     }
 
     /// Does what is due; early calls do nothing.
+    #[cfg_attr(
+        not(feature = "ws"),
+        allow(unused_variables, reason = "not all write by themselves")
+    )]
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),

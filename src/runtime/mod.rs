@@ -27,7 +27,7 @@ mod remote;
 mod serve;
 mod slot;
 mod stats;
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 mod streams;
 mod text;
 mod timers;
@@ -56,9 +56,9 @@ pub use self::handler::{Serve, Service};
 pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerId};
 pub use self::remote::Remote;
 pub use self::stats::{Log2, Stats};
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 pub(crate) use self::streams::Stream;
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 pub use self::streams::StreamInfo;
 pub use self::view::{ConnInfo, TimerInfo};
 
@@ -95,7 +95,7 @@ struct Shared {
     net: Rc<dyn Net>,
     wake: Arc<Wake>,
     sinks: RefCell<Vec<Option<Sink>>>,
-    #[cfg(all(feature = "client", feature = "ws"))]
+    #[cfg(feature = "client")]
     streams: RefCell<streams::Streams>,
     /// What clients trust unless they say otherwise, once one has asked.
     #[cfg(all(feature = "tls", feature = "client"))]
@@ -152,7 +152,7 @@ impl Runtime {
             net,
             wake,
             sinks: RefCell::new(Vec::new()),
-            #[cfg(all(feature = "client", feature = "ws"))]
+            #[cfg(feature = "client")]
             streams: RefCell::default(),
             #[cfg(all(feature = "tls", feature = "client"))]
             trust: ::core::cell::OnceCell::new(),

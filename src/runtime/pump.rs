@@ -50,6 +50,8 @@ pub(crate) fn pump(
             }
             #[cfg(feature = "mqtt")]
             (Event::Mqtt(event), App::Mqtt(link)) => {
+                let message = matches!(event, crate::proto::mqtt::Event::Publish(_));
+                h.core().stats.messages += u64::from(message);
                 link.event(h, &super::handler::mqtt::Port::Direct(id), event);
             }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),

@@ -46,7 +46,7 @@ pub struct Stats {
     pub aborted: u64,
     /// HTTP requests.
     pub requests: u64,
-    /// WebSocket messages received.
+    /// WebSocket messages and MQTT publishes received.
     pub messages: u64,
     /// Bytes received.
     pub received: u64,

@@ -558,3 +558,48 @@ fn over_tls_a_message_costs_one_call_each_and_three_allocations() {
     assert!(cost[0] <= MOST * 1000, "{cost:?}");
     assert_eq!(cost[1..], [1000, 1000]);
 }
+
+/// One publisher, everybody else hears it: a message of QoS 0 allocates nothing, and is sent to each
+/// with one `send` a turn.
+#[cfg(feature = "mqtt")]
+#[test]
+fn a_message_through_a_broker_allocates_nothing() {
+    use lodger::mqtt::{Broker, BrokerConfig};
+    let fake = Fake::default();
+    fake.0.borrow_mut().ends.resize_with(PEERS, || End {
+        input: Vec::with_capacity(64 << 10),
+        output: Vec::with_capacity(1 << 20),
+        ..End::default()
+    });
+    let rt = Runtime::with(Box::new(fake.clone()), Rc::new(fake.clone()), Limits::default());
+    rt.listen("127.0.0.1:80", Broker::new(&rt, BrokerConfig::new())).unwrap();
+    let turns = |n: usize| (0..n).for_each(|_| _ = rt.dispatch().unwrap());
+    turns(20);
+    for end in 0..PEERS {
+        let id = u8::try_from(end).unwrap() + b'0';
+        let connect = [b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01".as_slice(), &[id]].concat();
+        fake.put(end, &connect);
+        turns(4);
+        if end > 0 {
+            fake.put(end, b"\x82\x08\0\x01\0\x03a/+\0");
+            turns(4);
+        }
+        fake.0.borrow_mut().ends[end].output.clear();
+    }
+    let publish = b"\x30\x09\0\x03a/bhell";
+    let ten = publish.repeat(10);
+    let round = || {
+        fake.put(0, &ten);
+        turns(4);
+        for end in &mut fake.0.borrow_mut().ends[1..] {
+            assert_eq!(end.output.len(), ten.len());
+            end.output.clear();
+        }
+    };
+    (0..20).for_each(|_| round());
+    let before = (ALLOCATIONS.get(), fake.0.borrow().sends);
+    (0..500).for_each(|_| round());
+    let after = (ALLOCATIONS.get(), fake.0.borrow().sends);
+
+    assert_eq!((after.0 - before.0, after.1 - before.1), (0, 500 * (PEERS as u64 - 1)));
+}
