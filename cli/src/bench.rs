@@ -2,6 +2,7 @@
 
 mod histogram;
 mod http;
+mod http2;
 mod ws;
 
 use std::cell::{Cell, RefCell};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lodger::http::Url;
+use lodger::tls::ClientConfig;
 use lodger::{Limits, Reason, Runtime};
 
 use crate::args;
@@ -19,19 +21,23 @@ use crate::report::{self, Problem};
 use histogram::Histogram;
 
 pub(crate) const NOTES: &str = "\
-http:// (or unix:) sends GET, or with --size POST with a body of so many bytes; ws:// sends binary
-messages of --size (default 20) bytes and takes each message that comes for an answer to the oldest.
+http://, https:// or unix: sends GET, or with --size POST with a body of so many bytes; ws:// and wss:// send binary
+messages of --size (default 20) bytes and take each message that comes for an answer to the oldest.
 One thread, which takes as much of a processor as a server does: run them on different ones.";
 
 /// What to load, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// http://, ws:// or unix: URL
+    /// http://, https://, ws://, wss:// or unix: URL
     url: String,
 
     /// Connections
     #[arg(short, long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: u32,
+
+    /// Speak HTTP/2 from the first byte on
+    #[arg(long)]
+    http2: bool,
 
     /// Requests or messages under way on each connection
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -48,6 +54,9 @@ pub(crate) struct Options {
     /// Send this header with requests; repeatable
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = args::header)]
     header: Vec<(String, String)>,
+
+    #[command(flatten)]
+    trust: crate::tls::Trust,
 
     /// Write the result as JSON
     #[arg(long)]
@@ -94,11 +103,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let count = Rc::new(Count::default());
     let addr = url.addresses(&rt).ok().and_then(|found| found.into_iter().next());
     let addr = addr.ok_or_else(|| Problem::new(format!("{}: no address", options.url)))?;
+    let trust = match options.trust.config()? {
+        None if url.is_secure() => Some(
+            ClientConfig::platform().map_err(|e| Problem::new(format!("cannot use TLS: {e}")))?,
+        ),
+        said => said,
+    };
     for _ in 0..options.connections {
         if url.is_websocket() {
-            ws::connect(&rt, options, &count).map_err(wrong)?;
+            ws::connect(&rt, options, trust.as_ref(), &count).map_err(wrong)?;
+        } else if options.http2 {
+            http2::connect(&rt, options, &count).map_err(wrong)?;
         } else {
-            http::connect(&rt, options, &url, &addr, &count).map_err(wrong)?;
+            let tls = trust.clone().filter(|_| url.is_secure());
+            http::connect(&rt, options, &url, (&addr, tls), &count).map_err(wrong)?;
         }
     }
     let (began, used) = (Instant::now(), processor_time());

@@ -4,6 +4,7 @@
 //! code. Nothing of it is borrowed while user code runs, so every method may be called from
 //! anywhere on the loop's thread, and no method runs user code: callbacks come from a turn.
 
+mod channel;
 mod core;
 mod date;
 #[cfg_attr(
@@ -26,7 +27,7 @@ mod remote;
 mod serve;
 mod slot;
 mod stats;
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 mod streams;
 mod text;
 mod timers;
@@ -48,14 +49,16 @@ use std::os::fd::OwnedFd;
 
 use lodger_backend::{Budget, Driver, Micros, Nested, Net, Pending, Turn};
 
+#[cfg(feature = "client")]
+pub(crate) use self::channel::Channel;
 pub use self::fanout::{Delivery, WhenFull};
 pub use self::handler::{Serve, Service};
 pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerId};
 pub use self::remote::Remote;
 pub use self::stats::{Log2, Stats};
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 pub(crate) use self::streams::Stream;
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 pub use self::streams::StreamInfo;
 pub use self::view::{ConnInfo, TimerInfo};
 
@@ -92,8 +95,11 @@ struct Shared {
     net: Rc<dyn Net>,
     wake: Arc<Wake>,
     sinks: RefCell<Vec<Option<Sink>>>,
-    #[cfg(all(feature = "client", feature = "ws"))]
+    #[cfg(feature = "client")]
     streams: RefCell<streams::Streams>,
+    /// What clients trust unless they say otherwise, once one has asked.
+    #[cfg(all(feature = "tls", feature = "client"))]
+    trust: ::core::cell::OnceCell<crate::proto::tls::ClientConfig>,
     budget: Cell<Budget>,
 }
 
@@ -146,8 +152,10 @@ impl Runtime {
             net,
             wake,
             sinks: RefCell::new(Vec::new()),
-            #[cfg(all(feature = "client", feature = "ws"))]
+            #[cfg(feature = "client")]
             streams: RefCell::default(),
+            #[cfg(all(feature = "tls", feature = "client"))]
+            trust: ::core::cell::OnceCell::new(),
             budget: Cell::new(Budget::default()),
         };
         Self { handle: Handle(Rc::new(shared)) }
