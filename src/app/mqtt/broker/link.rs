@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use super::connect::session_expiry;
+use super::log::kind;
 use super::{Access, Action, Inner};
 use crate::proto::mqtt::{
     Ack, AckKind, Acked, Code, Disconnect, Event, Properties, Publish, Qos, Version,
 };
 use crate::runtime::handler::mqtt::{Link, Port};
-use crate::runtime::{Handle, Reason};
+use crate::runtime::{ConnId, Handle, Reason};
 
 /// A message whose payload is still arriving.
 struct Partial {
@@ -33,11 +34,12 @@ pub(super) struct BrokerLink {
     /// The client's number and the epoch of this connection, once it is accepted.
     client: Option<(u32, u32)>,
     partial: Option<Partial>,
+    conn: Option<ConnId>,
 }
 
 impl BrokerLink {
     pub(super) fn new(broker: &Rc<Inner>) -> Self {
-        Self { broker: Rc::clone(broker), client: None, partial: None }
+        Self { broker: Rc::clone(broker), client: None, partial: None, conn: None }
     }
 
     fn publish(&mut self, h: &Handle, port: &Port, publish: &Publish<'_>) {
@@ -84,11 +86,14 @@ impl BrokerLink {
             None => return,
         }
         let code = self.route_checked(h, client, publish);
+        let mut state = self.broker.state.borrow_mut();
         if !code.is_error()
-            && let Some(sender) = self.broker.state.borrow_mut().connected(at, epoch)
+            && let Some(sender) = state.connected(at, epoch)
         {
             sender.session.receive(publish.id);
+            state.note(kind::RECEIVED, at, publish.id);
         }
+        drop(state);
         answer(h, port, AckKind::PubRec, publish.id, code);
     }
 
@@ -166,13 +171,22 @@ impl BrokerLink {
         let Some(client) = state.connected(at, epoch) else { return };
         if ack.kind == AckKind::PubRel {
             let known = client.session.release(ack.id);
+            if known {
+                state.note(kind::RELEASED, at, ack.id);
+            }
             let code = if known { Code::SUCCESS } else { Code::PACKET_ID_NOT_FOUND };
             answer(h, port, AckKind::PubComp, ack.id, code);
             return;
         }
         match client.session.acked(ack.kind, ack.id, ack.code) {
-            Acked::Release => send_ack(h, port, AckKind::PubRel, ack.id),
-            Acked::Done(_) => state.pump_out(h, at, h.now()),
+            Acked::Release => {
+                state.note_acked(at, ack.id, false);
+                send_ack(h, port, AckKind::PubRel, ack.id);
+            }
+            Acked::Done(_) => {
+                state.note_acked(at, ack.id, true);
+                state.pump_out(h, at, h.now());
+            }
             Acked::Unknown if ack.kind == AckKind::PubRec && !ack.code.is_error() => {
                 answer(h, port, AckKind::PubRel, ack.id, Code::PACKET_ID_NOT_FOUND);
             }
@@ -205,7 +219,10 @@ impl Link for BrokerLink {
             Event::Publish(publish) => self.publish(h, port, &publish),
             Event::Payload { data, rest } => self.payload(h, port, data, rest),
             Event::Ack(ack) => self.ack(h, port, &ack),
-            Event::Connect(connect) => self.client = self.broker.connect(port, &connect),
+            Event::Connect(connect) => {
+                self.conn = Some(port.id());
+                self.client = self.broker.connect(port, &connect);
+            }
             Event::Subscribe(asked) => {
                 if let Some(client) = self.client {
                     self.broker.subscribe(port, client, &asked);
@@ -223,11 +240,20 @@ impl Link for BrokerLink {
         }
     }
 
+    fn settled(&mut self, h: &Handle) {
+        let written = self.broker.state.borrow_mut().commit(h);
+        if !written && let Some(conn) = self.conn {
+            // What was said to it is not true: it must not be sent.
+            h.abort(conn);
+        }
+    }
+
     fn writable(&mut self, h: &Handle, _port: &Port) {
         if let Some((at, epoch)) = self.client {
             let mut state = self.broker.state.borrow_mut();
             if state.connected(at, epoch).is_some() {
                 state.pump_out(h, at, h.now());
+                state.commit(h);
             }
         }
     }
