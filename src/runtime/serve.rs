@@ -540,9 +540,11 @@ impl Core {
             return;
         }
         let connecting = slot.flags.has(Flags::CONNECTING);
-        // What was put in this turn has not been tried yet.
-        let tried = slot.since != Micros::ZERO && slot.has_output();
-        let stalled = tried && slot.since + self.limits.io.write_stall <= now;
+        if slot.flags.has(Flags::LINKED) && slot.since == Micros::ZERO {
+            // What its streams have put in this turn has not been tried yet: its time begins.
+            slot.since = now;
+        }
+        let stalled = slot.has_output() && slot.since + self.limits.io.write_stall <= now;
         match slot.state {
             State::Free | State::Dead => {}
             State::Linger => {
