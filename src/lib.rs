@@ -74,7 +74,7 @@
 //! # Features
 //!
 //! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live"]`; `json` reads and writes JSON
-//! bodies by serde, `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! bodies by serde, `tls` adds https and wss on both sides (`tls-aws-lc`: by aws-lc-rs), `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -100,6 +100,7 @@ pub use error::{Blame, Error, Wire};
 pub use limits::H2Limits;
 #[cfg(feature = "mqtt")]
 pub use limits::MqttLimits;
+pub use limits::TlsLimits;
 pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
@@ -182,6 +183,15 @@ pub mod mqtt {
 #[cfg(feature = "live")]
 pub mod live {
     pub use crate::app::live::Live;
+}
+
+/// TLS: who we are, whom we trust, and what a handshake agreed on.
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use crate::proto::tls::{
+        ClientConfig, Identity, Plain, Roots, ServerBuilder, ServerConfig, Session,
+    };
+    pub use crate::runtime::handler::secured::Server;
 }
 
 /// Plain byte streams.

@@ -11,15 +11,18 @@ use std::vec::Vec;
 use lodger_backend::Addr;
 
 use self::pool::{Keeper, Pool};
+use super::trust::Trust;
 use super::url::{Place, Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
-use crate::proto::stack::Stack;
+use crate::proto::stack::{HTTP_ALPN, Stack};
+#[cfg(feature = "tls")]
+use crate::proto::tls::ClientConfig;
 use crate::proto::{self};
 use crate::runtime::handler::App;
 use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, Timing, Waiter};
-use crate::runtime::{ConnId, Handle, Reason};
+use crate::runtime::{Channel, ConnId, Handle, Reason};
 
 mod pool;
 #[cfg(feature = "h2")]
@@ -54,6 +57,8 @@ struct Inner {
     h: Handle,
     pool: RefCell<Pool>,
     redirects: u32,
+    /// What https trusts, where it was said.
+    trust: RefCell<Trust>,
     /// Requests are streams of shared connections, by origin.
     #[cfg(feature = "h2")]
     http2: Cell<bool>,
@@ -137,6 +142,7 @@ impl Client {
             h: h.clone(),
             pool: RefCell::default(),
             redirects,
+            trust: RefCell::default(),
             #[cfg(feature = "h2")]
             http2: Cell::new(false),
             #[cfg(feature = "h2")]
@@ -148,7 +154,15 @@ impl Client {
         &self.0.h
     }
 
-    /// Begins a GET of `url`: `http://host:port/path?query` or `unix:/path.sock:/target`.
+    /// Sets whom https trusts, for connections from now on and for all clones. Unless set, it is
+    /// whom the system trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self, config: &ClientConfig) {
+        *self.0.trust.borrow_mut() = Trust::new(config, HTTP_ALPN);
+    }
+
+    /// Begins a GET of `url`: `http://host:port/path?query`, `https://…` or
+    /// `unix:/path.sock:/target`.
     pub fn get(&self, url: &str) -> Ask {
         self.request("GET", url)
     }
@@ -291,7 +305,9 @@ impl Request {
     fn check(&self) -> Result<(), Error> {
         let url = self.url.clone()?;
         if url.scheme != Scheme::Http {
-            return Err(Error::misuse("an HTTP request goes to http://; ws:// is a WebSocket's"));
+            return Err(Error::misuse(
+                "an HTTP request goes to http:// or https://; ws:// is a WebSocket's",
+            ));
         }
         if self.pipelined && (self.is_streamed() || !self.is_idempotent()) {
             return Err(Error::misuse("only idempotent requests, not streamed, are pipelined"));
@@ -420,7 +436,8 @@ impl Attempt {
         let Ok(url) = self.request.url.clone() else { return };
         let request = self.request.clone();
         #[cfg(feature = "h2")]
-        if client.0.http2.get() {
+        // Over TLS what is spoken is agreed on, and clients offer HTTP/1.1 there.
+        if client.0.http2.get() && !url.secure {
             return self.go_by_stream(&url, &request);
         }
         let origin = url.origin();
@@ -459,7 +476,11 @@ impl Attempt {
             (Place::Tcp { .. }, None) => return,
         };
         let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
-        let id = h.dial(Ok(to), stack, App::Client(asker), say);
+        let channel = match client.0.channel(&url) {
+            Ok(channel) => channel,
+            Err(e) => return asker.refuse(h, Stage::Tls, Reason::Peer(e)),
+        };
+        let id = h.dial(Ok(to), channel, (stack, App::Client(asker)), say);
         if pipelined {
             client.open_line(id, &keeper);
         }
@@ -525,11 +546,20 @@ impl Fetch for Attempt {
             let others = core::mem::take(&mut self.others);
             let retried = self.retried.max(1);
             Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
-        } else if replays && self.retried == 0 && failure.stage != Stage::Connect {
+        } else if replays && self.retried == 0 && failure.stage > Stage::Tls {
             Self::start(&self.client, self.request.clone(), fetch, 1);
         } else {
             fetch.closed(h, Err(failure));
         }
+    }
+}
+
+impl Inner {
+    /// Makes what lies between a socket and this server.
+    fn channel(&self, url: &Url) -> Result<Option<Box<Channel>>, Error> {
+        let mut trust = self.trust.borrow_mut();
+        trust.resolve(&self.h, url, HTTP_ALPN)?;
+        trust.channel(url)
     }
 }
 

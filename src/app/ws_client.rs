@@ -9,11 +9,14 @@ use std::vec::Vec;
 
 use lodger_backend::{Addr, Micros};
 
+use super::trust::Trust;
 use super::url::{Place, Url};
 use crate::Error;
 use crate::policy::Retry;
 use crate::proto::h1::{self, Length, RequestHead};
-use crate::proto::stack::{Stack, WsDial};
+use crate::proto::stack::{Stack, WS_ALPN, WsDial};
+#[cfg(feature = "tls")]
+use crate::proto::tls::ClientConfig;
 use crate::proto::ws::handshake::Request;
 use crate::proto::ws::{Config, Message};
 use crate::runtime::handler::App;
@@ -55,6 +58,7 @@ pub struct Client {
     wrong: Option<Error>,
     retry: Retry,
     on_retry: Option<Box<OnRetry>>,
+    trust: Trust,
 }
 
 impl core::fmt::Debug for Client {
@@ -64,8 +68,8 @@ impl core::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Prepares one for `url`: `ws://host:port/path` or `unix:/path.sock:/target`. It connects
-    /// once, unless a policy says otherwise.
+    /// Prepares one for `url`: `ws://host:port/path`, `wss://…` or
+    /// `unix:/path.sock:/target`. It connects once, unless a policy says otherwise.
     pub fn new(url: &str) -> Self {
         Self {
             url: Url::parse(url),
@@ -74,7 +78,15 @@ impl Client {
             wrong: None,
             retry: Retry::never(),
             on_retry: None,
+            trust: Trust::default(),
         }
+    }
+
+    /// Sets whom wss trusts. Unless set, it is whom the system trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: &ClientConfig) -> Self {
+        self.trust = Trust::new(config, WS_ALPN);
+        self
     }
 
     /// Sets limits, subprotocols, and after how much silence the peer is asked whether it lives.
@@ -109,17 +121,22 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Misuse: the URL, a field or a subprotocol is not one. Nothing was opened, and `handler`
-    /// hears nothing.
+    /// Misuse: the URL, a field or a subprotocol is not one. `Host`: wss, and this system trusts
+    /// nobody. Nothing was opened, and `handler` hears nothing.
     pub fn connect(self, h: &Handle, handler: impl Handler) -> Result<Connection, Error> {
         if let Some(e) = self.wrong {
             return Err(e);
         }
         let url = self.url?;
         Request::new([0; 16], &self.config)?;
+        let mut trust = self.trust;
+        trust.resolve(h, &url, WS_ALPN)?;
+        // A name that cannot be is misuse, told here.
+        trust.channel(&url)?;
         let shared = Rc::new(Shared {
             h: h.clone(),
             url,
+            trust,
             config: Rc::new(self.config),
             fields: self.fields,
             retry: self.retry,
@@ -181,6 +198,7 @@ impl Connection {
 struct Shared {
     h: Handle,
     url: Url,
+    trust: Trust,
     config: Rc<Config>,
     fields: Vec<u8>,
     retry: Retry,
@@ -221,7 +239,12 @@ impl Shared {
             upgrade: true,
             close: false,
         };
-        let id = h.dial(to, Stack::WsDial(Box::new(dial)), app, |stack, cx, tx| match stack {
+        let ends = (Stack::WsDial(Box::new(dial)), app);
+        let (to, channel) = match this.trust.channel(&this.url) {
+            Ok(channel) => (to, channel),
+            Err(_) => (Err(io::ErrorKind::InvalidInput.into()), None),
+        };
+        let id = h.dial(to, channel, ends, |stack, cx, tx| match stack {
             Stack::WsDial(dial) => {
                 dial.http.request(cx, tx, &head)?;
                 dial.http.finish(tx)

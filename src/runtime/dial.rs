@@ -9,13 +9,14 @@ use std::vec::Vec;
 use lodger_backend::{Addr, Micros, Net, Ready};
 
 use super::Handle;
+use super::channel::Channel;
 use super::core::Core;
 use super::handler::App;
 use super::handler::client::{Asker, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
 use super::serve;
-use super::slot::Flags;
+use super::slot::{Flags, Slot};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::Cx;
@@ -30,6 +31,7 @@ const REFUSALS: usize = 16;
 pub(crate) struct Stages {
     began: Micros,
     connected: Option<Micros>,
+    pub(super) secured: Option<Micros>,
     open: Option<Micros>,
     /// How long the server asks to wait before another attempt.
     asked: Option<Duration>,
@@ -39,7 +41,27 @@ impl Handle {
     /// Opens a plain byte stream. Never fails at once: `handler` hears `open` when it is there, or
     /// `closed` with the reason. On a runtime that has ended it hears that before this returns.
     pub fn connect(&self, to: &Addr, handler: impl raw::Handler) -> ConnId {
-        self.dial(Ok(to.clone()), Stack::default(), App::Raw(Box::new(handler)), |_, _, _| Ok(()))
+        let ends = (Stack::default(), App::Raw(Box::new(handler)));
+        self.dial(Ok(to.clone()), None, ends, |_, _, _| Ok(()))
+    }
+
+    /// Opens a byte stream over TLS to the server of this name. Never fails at once otherwise, as
+    /// [`connect`](Self::connect): `open` is heard once the handshake is complete.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: `name` can stand in no certificate. Nothing was opened, and `handler` hears nothing.
+    #[cfg(all(feature = "tls", feature = "client"))]
+    pub fn connect_tls(
+        &self,
+        to: &Addr,
+        trust: &crate::proto::tls::ClientConfig,
+        name: &str,
+        handler: impl raw::Handler,
+    ) -> Result<ConnId, Error> {
+        let channel = Channel::dialled(trust.begin(name)?);
+        let ends = (Stack::default(), App::Raw(Box::new(handler)));
+        Ok(self.dial(Ok(to.clone()), Some(channel), ends, |_, _, _| Ok(())))
     }
 
     /// Gives the addresses of a name, as far as the system's files know it.
@@ -62,13 +84,13 @@ impl Handle {
         self.core().entropy.next(&*self.0.net)
     }
 
-    /// Starts an attempt. `first` puts what is to be said first into the output; it waits there
+    /// Starts an attempt, with what lies between the socket and its protocol. `first` puts what is to be said first into the output; it waits there
     /// for the connection.
     pub(crate) fn dial(
         &self,
         to: io::Result<Addr>,
-        stack: Stack,
-        app: App,
+        channel: Option<Box<Channel>>,
+        (stack, app): (Stack, App),
         first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
     ) -> ConnId {
         if self.is_dead() {
@@ -84,6 +106,9 @@ impl Handle {
             Ok(sock) => {
                 if let Some(slot) = core.slots.get_mut(id.index) {
                     slot.sock = Some(sock);
+                }
+                if let Some(channel) = channel {
+                    core.begin_channel(id.index, channel);
                 }
                 let said = core.say(id.index, &*self.0.net, first).map_err(Reason::Peer);
                 said.and_then(|()| self.watch(core, id, sock).map_err(|e| Reason::Io(e.kind())))
@@ -182,7 +207,7 @@ impl Handle {
         let mut core = self.core();
         let now = self.time(&mut core);
         let stages = core.named(id)?.extra.as_ref()?.stages?;
-        Some(Timing::of(stages.began, stages.connected, stages.open, now))
+        Some(Timing::of(stages.began, stages.connected, stages.secured, stages.open, now))
     }
 }
 
@@ -193,7 +218,13 @@ impl Core {
         let index = id.index;
         let websocket = stack_is_websocket(self, index);
         if websocket && let Some(extra) = self.extra(index) {
-            extra.stages = Some(Stages { began: now, connected: None, open: None, asked: None });
+            extra.stages = Some(Stages {
+                began: now,
+                connected: None,
+                secured: None,
+                open: None,
+                asked: None,
+            });
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.ready = Ready::NONE;
@@ -274,14 +305,21 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let App::Client(asker) = &mut slot.app {
         asker.connected = Some(now);
     }
-    if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
-        stages.connected = Some(now);
-    }
-    #[cfg(feature = "mqtt")]
-    if let Stack::Mqtt(mqtt) = &mut slot.stack {
-        mqtt.connected(now);
+    slot.await_channel(now, &core.limits);
+    slot.note_stage(|stages| stages.connected = Some(now));
+    if !slot.flags.has(Flags::SHAKING) {
+        slot.stack.connected(now);
     }
     #[cfg(feature = "h2")]
     core.note_connected(index);
     Some(())
+}
+
+impl Slot {
+    /// Notes that a stage has been reached.
+    pub(super) fn note_stage(&mut self, f: impl FnOnce(&mut Stages)) {
+        if let Some(stages) = self.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
+            f(stages);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! code. Nothing of it is borrowed while user code runs, so every method may be called from
 //! anywhere on the loop's thread, and no method runs user code: callbacks come from a turn.
 
+mod channel;
 mod core;
 mod date;
 #[cfg_attr(
@@ -48,6 +49,8 @@ use std::os::fd::OwnedFd;
 
 use lodger_backend::{Budget, Driver, Micros, Nested, Net, Pending, Turn};
 
+#[cfg(feature = "client")]
+pub(crate) use self::channel::Channel;
 pub use self::fanout::{Delivery, WhenFull};
 pub use self::handler::{Serve, Service};
 pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerId};
@@ -94,6 +97,9 @@ struct Shared {
     sinks: RefCell<Vec<Option<Sink>>>,
     #[cfg(feature = "client")]
     streams: RefCell<streams::Streams>,
+    /// What clients trust unless they say otherwise, once one has asked.
+    #[cfg(all(feature = "tls", feature = "client"))]
+    trust: ::core::cell::OnceCell<crate::proto::tls::ClientConfig>,
     budget: Cell<Budget>,
 }
 
@@ -148,6 +154,8 @@ impl Runtime {
             sinks: RefCell::new(Vec::new()),
             #[cfg(feature = "client")]
             streams: RefCell::default(),
+            #[cfg(all(feature = "tls", feature = "client"))]
+            trust: ::core::cell::OnceCell::new(),
             budget: Cell::new(Budget::default()),
         };
         Self { handle: Handle(Rc::new(shared)) }

@@ -27,5 +27,7 @@ mod real;
 mod reentry;
 mod serving;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 mod turns;
 mod ws;

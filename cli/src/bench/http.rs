@@ -9,6 +9,7 @@ use lodger::io::{Out, Pool, Rx, Scratch, Tx};
 use lodger::proto::h1::{
     Length, RequestHead, ResponseEvent, ResponseReader, put_field, put_request,
 };
+use lodger::tls::ClientConfig;
 use lodger::{Addr, Error, Handle, Limits, Reason, raw};
 
 use super::{Count, Options};
@@ -19,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What all connections send.
 struct Plan {
     addr: Addr,
+    /// Whom to trust, and the name of the server, for https.
+    tls: Option<(ClientConfig, String)>,
     request: Vec<u8>,
     depth: usize,
     method: &'static str,
@@ -31,12 +34,14 @@ pub(super) fn connect(
     h: &Handle,
     options: &Options,
     url: &Url,
-    addr: &Addr,
+    (addr, trust): (&Addr, Option<ClientConfig>),
     count: &Rc<Count>,
 ) -> Result<(), Error> {
     let (request, method) = request(options, url)?;
+    let tls = trust.map(|trust| (trust.alpn(&["http/1.1"]), url.name().to_owned()));
     let plan = Plan {
         addr: addr.clone(),
+        tls,
         request,
         depth: options.depth as usize,
         method,
@@ -78,7 +83,13 @@ fn dial(h: &Handle, plan: Rc<Plan>) {
     let addr = plan.addr.clone();
     let reader = ResponseReader::new(plan.method);
     let asked = VecDeque::with_capacity(plan.depth);
-    h.connect(&addr, Line { plan, asked, reader, input: Vec::new(), scratch: Scratch::new() });
+    let line =
+        Line { plan: Rc::clone(&plan), asked, reader, input: Vec::new(), scratch: Scratch::new() };
+    match &plan.tls {
+        // The name has been looked at with the first connection.
+        Some((trust, name)) => _ = h.connect_tls(&addr, trust, name, line),
+        None => _ = h.connect(&addr, line),
+    }
 }
 
 /// One connection.

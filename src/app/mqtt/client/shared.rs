@@ -113,11 +113,10 @@ impl Shared {
         }
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
-        let id = this.h.dial(this.address(), Stack::Mqtt(Box::new(mqtt)), app, |stack, cx, tx| {
-            match stack {
-                Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
-                _ => Ok(()),
-            }
+        let ends = (Stack::Mqtt(Box::new(mqtt)), app);
+        let id = this.h.dial(this.address(), None, ends, |stack, cx, tx| match stack {
+            Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
+            _ => Ok(()),
         });
         this.state.borrow_mut().port = Some(Port::Direct(id));
     }
