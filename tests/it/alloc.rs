@@ -310,6 +310,41 @@ fn a_request_and_its_answer_allocate_nothing() {
     assert_eq!(cost(&fake, &rt, param, answer), (0, MESSAGES, MESSAGES));
 }
 
+/// Ten streams a read: one `recv`, one `send`, for all of them.
+#[cfg(feature = "h2")]
+#[test]
+fn streams_and_their_answers_allocate_nothing() {
+    const ROUNDS: u64 = 1000;
+    let (fake, rt) =
+        serve(http::Server::new().get("/plaintext", |_, res| res.text("Hello, World!")));
+    // The preface, SETTINGS, and that ours are acknowledged.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+    fake.put(0, hello);
+    rt.dispatch().unwrap();
+    let mut stream = 1u32;
+    let mut round = || {
+        // A window for the answers: ten times 13 bytes.
+        fake.put(0, b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x82");
+        for _ in 0..10 {
+            let [a, b, c, d] = stream.to_be_bytes();
+            fake.put(0, &[0, 0, 14, 1, 5, a, b, c, d, 0x82, 0x86, 4, 10]);
+            fake.put(0, b"/plaintext");
+            stream += 2;
+        }
+        rt.dispatch().unwrap();
+        let end = &mut fake.0.borrow_mut().ends[0];
+        assert!(end.input.is_empty() && end.output.ends_with(b"Hello, World!"));
+        end.output.clear();
+    };
+    (0..20).for_each(|_| round());
+    let before = (ALLOCATIONS.get(), fake.0.borrow().recvs, fake.0.borrow().sends);
+    (0..ROUNDS).for_each(|_| round());
+    let after = (ALLOCATIONS.get(), fake.0.borrow().recvs, fake.0.borrow().sends);
+
+    assert_eq!((after.0 - before.0, after.1 - before.1, after.2 - before.2), (0, ROUNDS, ROUNDS));
+    assert_eq!(rt.stats().requests, (ROUNDS + 20) * 10);
+}
+
 #[test]
 fn a_file_that_is_remembered_allocates_nothing() {
     let files = http::Files::new("/").remember(16, Duration::from_secs(3600));
