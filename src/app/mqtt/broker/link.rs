@@ -1,5 +1,6 @@
 //! One connection of a broker: its packets, in order.
 
+use std::boxed::Box;
 use std::rc::Rc;
 use std::vec::Vec;
 
@@ -33,7 +34,7 @@ pub(super) struct BrokerLink {
     broker: Rc<Inner>,
     /// The client's number and the epoch of this connection, once it is accepted.
     client: Option<(u32, u32)>,
-    partial: Option<Partial>,
+    partial: Option<Box<Partial>>,
     conn: Option<ConnId>,
 }
 
@@ -44,7 +45,7 @@ impl BrokerLink {
 
     fn publish(&mut self, h: &Handle, port: &Port, publish: &Publish<'_>) {
         if publish.rest > 0 {
-            self.partial = Some(Partial {
+            self.partial = Some(Box::new(Partial {
                 head: crate::proto::mqtt::Message::copy(
                     &Publish { payload: &[], ..*publish },
                     h.now(),
@@ -52,7 +53,7 @@ impl BrokerLink {
                 id: publish.id,
                 properties: publish.properties.bytes().to_vec(),
                 payload: publish.payload.to_vec(),
-            });
+            }));
             return;
         }
         let Some((at, epoch)) = self.client else { return };
@@ -200,12 +201,14 @@ impl BrokerLink {
         let mut state = self.broker.state.borrow_mut();
         let most = u32::try_from(state.limits.session_expiry.as_secs()).unwrap_or(u32::MAX);
         let Some(client) = state.connected(at, epoch) else { return };
-        if goodbye.code == Code::SUCCESS {
+        let asked = session_expiry(goodbye.properties);
+        // Section 3.14.2.2.2: one that began with 0 stays 0. To ask for more breaks the protocol,
+        // and is no good end.
+        let broken = client.expiry == 0 && asked.is_some_and(|secs| secs > 0);
+        if goodbye.code == Code::SUCCESS && !broken {
             client.will = None;
         }
-        if let Some(secs) = session_expiry(goodbye.properties)
-            && client.expiry > 0
-        {
+        if let Some(secs) = asked.filter(|_| client.expiry > 0) {
             client.expiry = secs.min(most);
         }
         drop(state);
