@@ -42,6 +42,7 @@ impl Out {
     }
 
     /// Forgets the first `n` bytes: they were sent. Once empty, the buffer goes back to `pool`.
+    #[inline(always)]
     pub fn advance(&mut self, n: usize, pool: &mut Pool) {
         self.sent = (self.sent + n).min(self.buf.len());
         if self.sent == self.buf.len() {

@@ -80,6 +80,11 @@ impl Validity {
         self.proof == Proof::Pong && self.ping_after.is_some()
     }
 
+    /// Tells whether there is an end to silence.
+    pub(crate) fn ends(&self) -> bool {
+        self.hang_up_after.is_some()
+    }
+
     /// Gives when something is [`due`](Self::due): `since` is the time of the ping if the peer was
     /// `asked`, and of the last proof otherwise.
     pub fn deadline(&self, since: Micros, asked: bool) -> Option<Micros> {

@@ -272,10 +272,7 @@ fn take(h: &Handle, core: &mut Core, frame: &mut Frame, index: u32) -> Option<Ta
             return None;
         }
     };
-    slot.flags.set(Flags::LENT);
-    let id = ConnId { index, generation: slot.generation };
-    let lent = Lent { id, app: core::mem::take(&mut slot.app) };
-    core.running.push(index);
+    let lent = serve::lend(core, index)?;
     Some(Taken { lent, channel, len, size, kicked, feeds })
 }
 

@@ -180,6 +180,7 @@ mod http {
     };
     use crate::runtime::id::Reason;
 
+    #[inline(always)]
     pub(super) fn event(h: &Handle, id: ConnId, event: h1::Event<'_>, app: &mut App) {
         if let h1::Event::Request(head) = event {
             let App::Http { routes, .. } = app else { return };

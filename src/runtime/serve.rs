@@ -27,6 +27,9 @@ pub(crate) enum Outcome {
 pub(super) struct Lent {
     pub(super) id: ConnId,
     pub(super) app: App,
+    /// Its input is credited to the connection that carries it.
+    #[cfg(feature = "h2")]
+    is_stream: bool,
 }
 
 /// What a read brought.
@@ -107,7 +110,7 @@ fn run_rx(h: &Handle, rx: &mut Rx<'_>, scratch: &mut Scratch, kicked: bool, mut 
     #[cfg(feature = "h2")]
     let index = lent.id.index;
     #[cfg(feature = "h2")]
-    if core.slots.get(index).is_some_and(|slot| slot.flags.has(Flags::STREAM)) {
+    if lent.is_stream {
         core.credit(index, rx.consumed());
         finish(h, &mut core, lent, &outcome);
         drop(core);
@@ -159,13 +162,19 @@ pub(crate) fn with_handler(h: &Handle, index: u32, f: impl FnOnce(&Handle, ConnI
 }
 
 /// Takes the handler out of its slot, to be told of input.
-fn lend(core: &mut Core, index: u32) -> Option<Lent> {
+#[inline(always)]
+pub(super) fn lend(core: &mut Core, index: u32) -> Option<Lent> {
     let Core { slots, running, .. } = core;
     let slot = slots.get_mut(index)?;
     slot.flags.set(Flags::LENT);
     let id = ConnId { index, generation: slot.generation };
     running.push(index);
-    Some(Lent { id, app: core::mem::take(&mut slot.app) })
+    Some(Lent {
+        id,
+        app: core::mem::take(&mut slot.app),
+        #[cfg(feature = "h2")]
+        is_stream: slot.flags.has(Flags::STREAM),
+    })
 }
 
 /// Takes the handler out of its slot.
@@ -175,10 +184,14 @@ fn begin(core: &mut Core, index: u32) -> Option<Lent> {
         return None;
     }
     slot.flags.set(Flags::RUNNING);
-    let app = core::mem::take(&mut slot.app);
-    let id = ConnId { index, generation: slot.generation };
+    let lent = Lent {
+        id: ConnId { index, generation: slot.generation },
+        app: core::mem::take(&mut slot.app),
+        #[cfg(feature = "h2")]
+        is_stream: slot.flags.has(Flags::STREAM),
+    };
     core.running.push(index);
-    Some(Lent { id, app })
+    Some(lent)
 }
 
 /// Puts the handler back and does what waited for its return.
@@ -288,14 +301,23 @@ fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
     core.start_close(index, Reason::Panic, true);
 }
 
-/// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
-/// handler out. `None`: nothing to hand on.
-fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
+/// Looks at what is still being connected, and sends what is not its own output alone.
+#[cold]
+fn settle(core: &mut Core, net: &dyn Net, index: u32) -> Option<()> {
     if core.slots.get(index)?.flags.has(Flags::CONNECTING) {
         dial::connected(core, net, index)?;
     }
     if core.slots.get(index)?.flags.has(Flags::LINKED) {
         core.flush(index, net);
+    }
+    Some(())
+}
+
+/// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
+/// handler out. `None`: nothing to hand on.
+fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
+    if core.slots.get(index)?.flags.has(Flags::UNSETTLED) {
+        settle(core, net, index)?;
     }
     let Core { slots, limits, pool, now, stats, .. } = core;
     let slot = slots.get_mut(index)?;
@@ -322,6 +344,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
 }
 
 /// Reads once, behind what is in `buffer` already.
+#[inline(always)]
 pub(super) fn read(
     slot: &mut Slot,
     net: &dyn Net,
@@ -487,7 +510,7 @@ fn linger(h: &Handle, core: &mut Core, frame: &mut Frame, index: u32) {
 
 /// Tells a handler that it is over and drops it, with nothing borrowed.
 fn tell_closed(h: &Handle, lent: Lent, why: Reason) {
-    let Lent { id, mut app } = lent;
+    let Lent { id, mut app, .. } = lent;
     let told = catch_unwind(AssertUnwindSafe(|| app.closed(h, id, why)));
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(app)));
     let mut core = h.core();

@@ -89,6 +89,8 @@ impl Flags {
     pub(crate) const STREAMS: Self = Self(1 << 18);
     /// Either: its output is not its own alone.
     pub(crate) const LINKED: Self = Self(Self::STREAM.0 | Self::STREAMS.0);
+    /// Any of them: to be looked at before it is read.
+    pub(crate) const UNSETTLED: Self = Self(Self::LINKED.0 | Self::CONNECTING.0);
     /// Any of them: a turn may have something to do though nothing has arrived.
     const STIRS: Self = Self(
         Self::KICK.0
@@ -351,7 +353,7 @@ pub(crate) struct Extra {
     pub(crate) lingered: usize,
 }
 /// See [`Core::arm_deadline`].
-#[inline]
+#[inline(always)]
 pub(crate) fn arm(slot: &mut Slot, sched: &mut Sched<What>, limits: &Limits, now: Micros) {
     let armed = slot.alarm != Micros::ZERO;
     let open = slot.state == State::Open && !slot.has_output();

@@ -368,7 +368,7 @@ impl Ws {
 
     /// Tells whether only silence is waited for, so that the deadline can but move on.
     pub fn waits_for_silence(&self) -> bool {
-        matches!(self.clock, Clock::Quiet | Clock::Proven) && self.deadline().is_some()
+        matches!(self.clock, Clock::Quiet | Clock::Proven) && self.config.validity_policy().ends()
     }
 
     /// Tells whether our Close is out: nothing more can be sent.
