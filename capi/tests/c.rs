@@ -6,7 +6,7 @@
 mod build;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use build::{Program, crate_dir, have, library_dir};
@@ -18,14 +18,19 @@ fn run(program: &Program) {
 
 /// Runs one program as it is, and once more under valgrind.
 fn run_and_check_memory(program: &Program) {
+    run_and_check(program, &[]);
+}
+
+/// As above, with more `flags` of valgrind's.
+fn run_and_check(program: &Program, flags: &[&str]) {
     let binary = program.build();
     program.run(&binary, &[]);
     if !have("valgrind") {
         println!("skipped: no valgrind");
         return;
     }
-    let flags = ["-q", "--error-exitcode=9", "--leak-check=full", "--fair-sched=yes"];
-    program.run(&binary, &flags);
+    let usual = ["-q", "--error-exitcode=9", "--leak-check=full", "--fair-sched=yes"];
+    program.run(&binary, &[&usual, flags].concat());
 }
 
 #[test]
@@ -36,6 +41,25 @@ fn a_server_answers_and_a_client_asks() {
 #[test]
 fn websockets_are_accepted_refused_flooded_closed_and_come_back() {
     run_and_check_memory(&Program::new("ws"));
+}
+
+/// Writes a certificate for "localhost" and its key as PEM files, in a folder of this name.
+fn certificate(folder: &str) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (certificate, key)
+}
+
+#[test]
+fn tls_is_spoken_by_servers_and_clients_and_refusals_say_why() {
+    let (certificate, key) = certificate("c-tls-files");
+    let program = Program::new("tls").with_arguments(&[&certificate, &key]);
+    // What ring's assembly has made of whole registers counts as never written: all that is sealed.
+    run_and_check(&program, &["--undef-value-errors=no"]);
 }
 
 #[test]
@@ -217,9 +241,55 @@ fn the_laws_hold_in_uvloop() {
     laws(&python, &["uvloop"]);
 }
 
+/// Asks an example over https, by Python's own TLS. What it is run with comes from the environment
+/// too: `LODGER_CERTIFICATE`, `LODGER_KEY`.
+fn asks_over_https(folder: &str, command: impl Fn(&Path, &Path) -> Command) {
+    let (certificate, key) = certificate(folder);
+    let example = command(&certificate, &key);
+    let mut script = Command::new("python3");
+    script.arg(crate_dir().join("tests/c/https.py")).arg(&certificate);
+
+    let output = script
+        .arg(example.get_program())
+        .args(example.get_args())
+        .env("LODGER_CERTIFICATE", &certificate)
+        .env("LODGER_KEY", &key)
+        .env("LODGER_LIBRARY", library_dir().join("liblodger.so"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, b"TLSv1.3\n");
+}
+
+#[test]
+fn the_example_in_python_serves_https() {
+    if !have("python3") {
+        println!("skipped: no python3");
+        return;
+    }
+    asks_over_https("python-tls", |certificate, key| {
+        let mut command = Command::new("python3");
+        let example = "../foreign-loop-examples/python-asyncio/main.py";
+        command.arg(crate_dir().join(example)).arg("--tls").arg(certificate).arg(key);
+        command
+    });
+}
+
+#[test]
+fn the_examples_in_c_serve_https() {
+    let program = Program::example("libuv-c", "main.c").with_library("libuv");
+    let Some(program) = program.filter(|_| have("python3")) else {
+        println!("skipped: no libuv1-dev or python3");
+        return;
+    };
+    asks_over_https("libuv-tls", |_, _| Command::new(program.build()));
+}
+
 #[test]
 fn three_thousand_connections_fit_into_a_host_on_select() {
-    let tcl = Program::example("tk", "shim.c").with_library("tcl");
+    let tcl = Program::example("tk", "shim.c").shared().with_library("tcl");
     let Some(module) = tcl.filter(|_| have("tclsh") && have("python3")) else {
         println!("skipped: no tcl-dev, tclsh or python3");
         return;

@@ -11,6 +11,8 @@ pub(crate) struct Program {
     compiler: &'static str,
     flags: Vec<String>,
     libraries: Vec<String>,
+    /// What it is run with.
+    arguments: Vec<PathBuf>,
     /// Where the library is, when it is not the one that was just built.
     installed: Option<Vec<String>>,
 }
@@ -75,14 +77,19 @@ impl Program {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// A module of an example's.
+    /// An example in C.
     pub(crate) fn example(folder: &str, file: &str) -> Self {
         let examples = crate_dir().join("../foreign-loop-examples");
         let mut program = Self::made(folder, "c", "cc", "-std=c11");
         program.source = examples.join(folder).join(file);
-        let common = format!("-I{}", examples.join("common").display());
-        program.flags.extend(["-shared".to_owned(), "-fPIC".to_owned(), common]);
+        program.flags.push(format!("-I{}", examples.join("common").display()));
         program
+    }
+
+    /// As a module, which a host loads.
+    pub(crate) fn shared(mut self) -> Self {
+        self.flags.extend(["-shared".to_owned(), "-fPIC".to_owned()]);
+        self
     }
 
     fn made(name: &str, ending: &str, compiler: &'static str, standard: &str) -> Self {
@@ -95,8 +102,15 @@ impl Program {
             compiler,
             flags,
             libraries: Vec::new(),
+            arguments: Vec::new(),
             installed: None,
         }
+    }
+
+    /// Run with these arguments.
+    pub(crate) fn with_arguments(mut self, arguments: &[&Path]) -> Self {
+        self.arguments = arguments.iter().map(|path| path.to_path_buf()).collect();
+        self
     }
 
     /// With a library that pkg-config knows; `None` if it does not.
@@ -157,7 +171,7 @@ impl Program {
             command.args(valgrind).arg(binary);
             command
         };
-        let output = command.output().unwrap();
+        let output = command.args(&self.arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {}\n{said}", self.name, output.status);
     }
