@@ -73,7 +73,7 @@
 //!
 //! # Features
 //!
-//! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live"]`; `json` reads and writes JSON
+//! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live", "dns"]`; `json` reads and writes JSON
 //! bodies by serde, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
@@ -128,6 +128,15 @@ pub mod http {
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,
     };
+}
+
+/// Names: who looks them up, and how.
+#[cfg(feature = "std")]
+pub mod dns {
+    #[cfg(feature = "dns")]
+    pub use crate::proto::dns::Config;
+    pub use crate::proto::dns::NameError;
+    pub use crate::runtime::{Query, Resolver};
 }
 
 /// WebSocket: handlers and messages.

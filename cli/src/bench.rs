@@ -92,13 +92,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let rt = Runtime::standalone_with(Limits::default())
         .map_err(|e| Problem::new(format!("cannot start: {e}")))?;
     let count = Rc::new(Count::default());
-    let addr = url.addresses(&rt).ok().and_then(|found| found.into_iter().next());
-    let addr = addr.ok_or_else(|| Problem::new(format!("{}: no address", options.url)))?;
     for _ in 0..options.connections {
         if url.is_websocket() {
             ws::connect(&rt, options, &count).map_err(wrong)?;
         } else {
-            http::connect(&rt, options, &url, &addr, &count).map_err(wrong)?;
+            http::connect(&rt, options, &url, &count).map_err(wrong)?;
         }
     }
     let (began, used) = (Instant::now(), processor_time());

@@ -3,15 +3,12 @@
 use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::string::{String, ToString};
 use std::time::Duration;
 use std::vec::Vec;
 
-use lodger_backend::Addr;
-
-use super::url::{Place, Scheme, Url};
+use super::url::{Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
@@ -310,36 +307,18 @@ struct Attempt {
     client: Client,
     request: Request,
     fetch: Option<Box<dyn Fetch>>,
-    /// Addresses not yet tried.
-    others: Vec<SocketAddr>,
     retried: u32,
     redirect: Option<Request>,
 }
 
 impl Attempt {
     fn start(client: &Client, request: Request, fetch: Box<dyn Fetch>, retried: u32) {
-        let h = &client.0.h;
-        let places = request.url.as_ref().map_err(|_| std::io::ErrorKind::InvalidInput.into());
-        let found = places.and_then(|url| match &url.place {
-            Place::Unix(_) => Ok(Vec::new()),
-            Place::Tcp { name, port } => h.lookup(name, *port),
-        });
         let client = client.clone();
-        match found {
-            Ok(mut others) => {
-                others.reverse();
-                Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
-            }
-            Err(e) => {
-                let mut fetch = fetch;
-                let failure = Failure::before(Stage::Name, Reason::Io(e.kind()));
-                h.after(Duration::ZERO, move |h| fetch.closed(h, Err(failure)));
-            }
-        }
+        Self { client, request, fetch: Some(fetch), retried, redirect: None }.go();
     }
 
     /// Sends the request on a connection that was kept, or on a new one.
-    fn go(mut self) {
+    fn go(self) {
         let client = self.client.clone();
         let h = &client.0.h;
         let Ok(url) = self.request.url.clone() else { return };
@@ -348,7 +327,6 @@ impl Attempt {
         let owner: Rc<dyn Owner> =
             Rc::new(Keeper { client: client.clone(), origin: origin.clone() });
         let kept = if self.retried == 0 { client.0.take(&origin) } else { None };
-        let next = self.others.pop();
         let now = h.now();
         let mut asker = Box::new(Asker::new(owner, Box::new(self), now));
         if let Some(id) = kept {
@@ -357,16 +335,12 @@ impl Attempt {
                 Err(back) => asker = back,
             }
         }
-        let to = match (&url.place, next) {
-            (Place::Unix(path), _) => Addr::Unix(path.into()),
-            (_, Some(addr)) => Addr::Tcp(addr),
-            (Place::Tcp { .. }, None) => return,
-        };
+        let to = url.place.to();
         let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
         let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
             request.say(&url, stack, cx, tx)
         };
-        let id = h.dial(Ok(to), stack, App::Client(asker), say);
+        let id = h.dial(to, stack, App::Client(asker), say);
         request.begin_body(h, id);
     }
 }
@@ -421,13 +395,7 @@ impl Fetch for Attempt {
             return;
         };
         let replays = failure.never_sent && !matches!(self.request.body, Body::Stream(_));
-        let elsewhere = failure.stage == Stage::Connect && !self.others.is_empty();
-        if replays && elsewhere {
-            let (client, request) = (self.client.clone(), self.request.clone());
-            let others = core::mem::take(&mut self.others);
-            let retried = self.retried.max(1);
-            Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
-        } else if replays && self.retried == 0 && failure.stage != Stage::Connect {
+        if replays && self.retried == 0 && failure.stage > Stage::Connect {
             Self::start(&self.client, self.request.clone(), fetch, 1);
         } else {
             fetch.closed(h, Err(failure));

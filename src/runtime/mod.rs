@@ -18,8 +18,10 @@ pub(crate) mod file;
 pub(crate) mod handler;
 mod id;
 mod listen;
+mod names;
 mod pages;
 mod pump;
+mod race;
 mod remote;
 mod serve;
 mod slot;
@@ -46,9 +48,12 @@ use std::os::fd::OwnedFd;
 
 use lodger_backend::{Budget, Driver, Micros, Nested, Net, Pending, Turn};
 
+#[cfg(feature = "client")]
+pub(crate) use self::dial::To;
 pub use self::fanout::{Delivery, WhenFull};
 pub use self::handler::{Serve, Service};
 pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerId};
+pub use self::names::{Query, Resolver};
 pub use self::remote::Remote;
 pub use self::stats::{Log2, Stats};
 #[cfg(all(feature = "client", feature = "ws"))]
@@ -92,6 +97,7 @@ struct Shared {
     sinks: RefCell<Vec<Option<Sink>>>,
     #[cfg(all(feature = "client", feature = "ws"))]
     streams: RefCell<streams::Streams>,
+    names: RefCell<names::Names>,
     budget: Cell<Budget>,
 }
 
@@ -146,6 +152,7 @@ impl Runtime {
             sinks: RefCell::new(Vec::new()),
             #[cfg(all(feature = "client", feature = "ws"))]
             streams: RefCell::default(),
+            names: RefCell::default(),
             budget: Cell::new(Budget::default()),
         };
         Self { handle: Handle(Rc::new(shared)) }

@@ -7,6 +7,7 @@ use lodger_backend::{Interest, Micros, Net, Ready, Sock};
 
 use super::handler::App;
 use super::id::Reason;
+use super::race::Race;
 use super::timers::What;
 use crate::Limits;
 use crate::io::{Out, Pool};
@@ -70,6 +71,9 @@ impl Flags {
     pub(crate) const CONNECTING: Self = Self(1 << 14);
     /// A part of a file is to be sent behind the queue.
     pub(crate) const FILE: Self = Self(1 << 16);
+    /// Each read is a datagram: a short one has not emptied the socket, for which its end is taken
+    /// as announced.
+    pub(crate) const DATAGRAM: Self = Self(1 << 20);
     /// Any of them: a turn may have something to do though nothing has arrived.
     const STIRS: Self =
         Self(Self::KICK.0 | Self::WANT.0 | Self::SHARED.0 | Self::CONNECTING.0 | Self::FILE.0);
@@ -173,11 +177,12 @@ impl Slot {
             State::Dead => true,
             State::Closing => !self.has_output() || self.ready.is_write(),
             State::Linger => self.flags.has(Flags::KICK) || self.ready.is_read(),
+            // Whatever else it is kicked for waits for the connection.
+            State::Open if self.flags.has(Flags::CONNECTING) => self.ready.is_write(),
             State::Open => {
                 self.flags.has(Flags::KICK)
                     || self.ready.is_read() && self.wants_read(limits)
-                    || self.ready.is_write()
-                        && (self.has_output() || self.flags.has(Flags::CONNECTING))
+                    || self.ready.is_write() && self.has_output()
                     || self.wants_writable(limits)
             }
         }
@@ -197,9 +202,7 @@ impl Slot {
         match self.state {
             // It is not the peer's next request that is waited for.
             State::Open if self.flags.has(Flags::FILE) => Some(stall()),
-            State::Open if self.flags.has(Flags::CONNECTING) => {
-                Some(self.since + limits.client.connect)
-            }
+            State::Open if self.flags.has(Flags::CONNECTING) => Some(self.connecting_due(limits)),
             State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
             State::Open => {
                 Some(self.stack.deadline(now, limits).map_or_else(stall, |at| at.min(stall())))
@@ -208,6 +211,18 @@ impl Slot {
             State::Linger => Some(self.since + limits.io.linger),
             State::Free | State::Dead => None,
         }
+    }
+
+    fn connecting_due(&self, limits: &Limits) -> Micros {
+        match self.race() {
+            Some(race) => race.due(self.since, &limits.client),
+            None => self.since + limits.client.connect,
+        }
+    }
+
+    /// The race for its connection, if that is to a name and under way.
+    pub(super) fn race(&self) -> Option<&Race> {
+        self.extra.as_ref()?.race.as_deref()
     }
 
     /// Sends what is queued, as far as the system takes it. Returns how many bytes it took.
@@ -291,6 +306,8 @@ pub(crate) struct Extra {
     pub(crate) file: Option<super::file::Body>,
     /// Shared messages that wait for room.
     pub(crate) pending: super::fanout::Pending,
+    /// A connection to a name that is being made.
+    pub(super) race: Option<Box<Race>>,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
 }
@@ -328,7 +345,7 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     pub(super) fn is_empty(&self) -> bool {
-        if self.stream.is_some() || self.file.is_some() {
+        if self.stream.is_some() || self.file.is_some() || self.race.is_some() {
             return false;
         }
         self.stages.is_none()

@@ -16,6 +16,7 @@ mod http;
 mod idle;
 mod kit;
 #[cfg(unix)]
+mod names;
 mod real;
 mod reentry;
 mod serving;

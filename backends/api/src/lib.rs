@@ -70,4 +70,4 @@ pub use file::{File, Meta};
 #[cfg(feature = "std")]
 pub use nested::{Attached, Host, Nested, Pending};
 #[cfg(feature = "std")]
-pub use net::{Addr, Net, Sock, Source};
+pub use net::{Addr, Net, Sock, Source, SystemText};

@@ -9,7 +9,7 @@ use lodger::io::{Out, Pool, Rx, Scratch, Tx};
 use lodger::proto::h1::{
     Length, RequestHead, ResponseEvent, ResponseReader, put_field, put_request,
 };
-use lodger::{Addr, Error, Handle, Limits, Reason, raw};
+use lodger::{Error, Handle, Limits, Reason, raw};
 
 use super::{Count, Options};
 
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What all connections send.
 struct Plan {
-    addr: Addr,
+    url: Url,
     request: Vec<u8>,
     depth: usize,
     method: &'static str,
@@ -31,12 +31,11 @@ pub(super) fn connect(
     h: &Handle,
     options: &Options,
     url: &Url,
-    addr: &Addr,
     count: &Rc<Count>,
 ) -> Result<(), Error> {
     let (request, method) = request(options, url)?;
     let plan = Plan {
-        addr: addr.clone(),
+        url: url.clone(),
         request,
         depth: options.depth as usize,
         method,
@@ -75,10 +74,10 @@ fn request(options: &Options, url: &Url) -> Result<(Vec<u8>, &'static str), Erro
 }
 
 fn dial(h: &Handle, plan: Rc<Plan>) {
-    let addr = plan.addr.clone();
+    let url = plan.url.clone();
     let reader = ResponseReader::new(plan.method);
     let asked = VecDeque::with_capacity(plan.depth);
-    h.connect(&addr, Line { plan, asked, reader, input: Vec::new(), scratch: Scratch::new() });
+    url.connect(h, Line { plan, asked, reader, input: Vec::new(), scratch: Scratch::new() });
 }
 
 /// One connection.

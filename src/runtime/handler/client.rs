@@ -18,7 +18,9 @@ use crate::runtime::slot::Flags;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Timing {
-    /// To the connection; `None` too on one that was there already.
+    /// To the first address; `None` too where none had to be looked up.
+    pub name: Option<Duration>,
+    /// From there to the connection; `None` too on one that was there already.
     pub connect: Option<Duration>,
     /// From the connection, or from the request where there was one, to the response's head.
     pub first_byte: Option<Duration>,
@@ -29,13 +31,15 @@ pub struct Timing {
 impl Timing {
     pub(crate) fn of(
         began: Micros,
+        named: Option<Micros>,
         connected: Option<Micros>,
         head: Option<Micros>,
         now: Micros,
     ) -> Self {
         let asked = connected.unwrap_or(began);
         Self {
-            connect: connected.map(|at| at - began),
+            name: named.map(|at| at - began),
+            connect: connected.map(|at| at - named.unwrap_or(began)),
             first_byte: head.map(|at| at - asked),
             total: now - began,
         }
@@ -127,6 +131,7 @@ pub(crate) struct Asker {
     /// Of the request under way.
     pub(crate) fetch: Option<Box<dyn Fetch>>,
     pub(crate) began: Micros,
+    pub(crate) named: Option<Micros>,
     pub(crate) connected: Option<Micros>,
     pub(crate) head: Option<Micros>,
     /// Bytes sent on the connection before this request.
@@ -135,11 +140,11 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) fn new(owner: Rc<dyn Owner>, fetch: Box<dyn Fetch>, began: Micros) -> Self {
-        Self { owner, fetch: Some(fetch), began, connected: None, head: None, base: 0 }
+        Self { owner, fetch: Some(fetch), began, named: None, connected: None, head: None, base: 0 }
     }
 
     fn timing(&self, now: Micros) -> Timing {
-        Timing::of(self.began, self.connected, self.head, now)
+        Timing::of(self.began, self.named, self.connected, self.head, now)
     }
 
     /// The response is whole.
@@ -159,6 +164,7 @@ impl Asker {
             .named(id)
             .map_or((0, true), |slot| (slot.sent, slot.flags.has(Flags::CONNECTING)));
         let stage = match self.head {
+            _ if matches!(why, Reason::Name(_)) => Stage::Name,
             _ if connecting => Stage::Connect,
             None => Stage::FirstByte,
             Some(_) => Stage::Body,
