@@ -22,8 +22,12 @@ pub enum Wire {
     None,
     /// An HTTP/1 response with this status.
     H1(u16),
+    /// An HTTP/2 GOAWAY or RST_STREAM frame with this code.
+    H2(u32),
     /// A WebSocket Close frame with this code.
     Ws(u16),
+    /// An MQTT reason code, where the version can say it: MQTT 5.0, section 2.4.
+    Mqtt(u8),
 }
 
 /// Why something failed. Small, `Copy` and made without allocation, since a peer can cause it.

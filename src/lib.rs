@@ -74,7 +74,7 @@
 //! # Features
 //!
 //! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live", "dns"]`; `json` reads and writes JSON
-//! bodies by serde, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! bodies by serde, `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -96,6 +96,10 @@ pub mod sim;
 pub mod sul;
 
 pub use error::{Blame, Error, Wire};
+#[cfg(feature = "h2")]
+pub use limits::H2Limits;
+#[cfg(feature = "mqtt")]
+pub use limits::MqttLimits;
 pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
@@ -113,6 +117,8 @@ pub mod http {
     pub use crate::app::auth::{BasicAuth, same_secret};
     #[cfg(feature = "client")]
     pub use crate::app::client::{Ask, Client, Whole};
+    #[cfg(feature = "client")]
+    pub use crate::app::event_source::{EventHandler, EventSource, Subscription};
     pub use crate::app::events::{EventStream, Events};
     #[cfg(feature = "server")]
     pub use crate::app::files::Files;
@@ -121,7 +127,7 @@ pub mod http {
     pub use crate::app::http::Server;
     #[cfg(feature = "client")]
     pub use crate::app::url::Url;
-    pub use crate::proto::events::Event;
+    pub use crate::proto::events::{Event, Received};
     pub use crate::proto::form::{Pairs, Part};
     pub use crate::proto::h1::{Cookie, Fields, ResponseHead, SameSite};
     pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};
@@ -153,6 +159,22 @@ pub mod ws {
     #[cfg(feature = "client")]
     pub use crate::runtime::StreamInfo;
     pub use crate::runtime::handler::ws::{Chunk, Cx, Handler};
+}
+
+/// MQTT: a broker.
+#[cfg(all(feature = "std", feature = "mqtt"))]
+pub mod mqtt {
+    pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
+    #[cfg(feature = "ws")]
+    pub use crate::app::mqtt::carried::websocket_config;
+    #[cfg(feature = "client")]
+    pub use crate::app::mqtt::client::{
+        Client, ClientEvent, Connection, Outgoing, Published, QueueFull, Subscription,
+    };
+    pub use crate::proto::mqtt::{
+        Code, Connect, Message, Options, Properties, Property, PropertyList, Publish, Qos,
+        RetainHandling, Version, Will, topic_matches,
+    };
 }
 
 /// The live page, served by the program that it shows.

@@ -13,8 +13,14 @@ pub struct Limits {
     pub io: IoLimits,
     /// HTTP/1.
     pub h1: H1Limits,
+    /// HTTP/2.
+    #[cfg(feature = "h2")]
+    pub h2: H2Limits,
     /// WebSocket, unless its route says otherwise.
     pub ws: WsLimits,
+    /// MQTT.
+    #[cfg(feature = "mqtt")]
+    pub mqtt: MqttLimits,
     /// Forms, unless their route says otherwise.
     pub form: FormLimits,
     /// Clients.
@@ -29,9 +35,11 @@ pub struct ClientLimits {
     pub name: Duration,
     /// From there to the connection. Default 10 s.
     pub connect: Duration,
-    /// From a request to the head of its response, or of a WebSocket's. Default 30 s.
+    /// From the last byte of a request to the head of its response, or of a WebSocket's. Time in
+    /// which input is paused does not count. Default 30 s.
     pub first_byte: Duration,
-    /// Between two pieces of a response's body. Default 30 s.
+    /// Between two pieces of a response's body. Time in which input is paused, or a part of the
+    /// request waits to be sent, does not count. Default 30 s.
     pub body: Duration,
     /// How long a connection is kept for another request. Default 10 s.
     pub idle: Duration,
@@ -39,6 +47,10 @@ pub struct ClientLimits {
     pub idle_connections: usize,
     /// Interim responses (1xx) to one request. Default 16.
     pub interim: u32,
+    /// Requests under way on one connection, where pipelining is asked for. Default 16.
+    pub pipeline: usize,
+    /// One server-sent event, in bytes. Default 1 MiB.
+    pub event: usize,
 }
 
 impl Default for ClientLimits {
@@ -51,6 +63,8 @@ impl Default for ClientLimits {
             idle: Duration::from_secs(10),
             idle_connections: 8,
             interim: 16,
+            pipeline: 16,
+            event: 1 << 20,
         }
     }
 }
@@ -161,6 +175,81 @@ impl Default for H1Limits {
     }
 }
 
+/// HTTP/2: RFC 9113, section 10.5. Rates are a burst and how many a second after it; beyond one
+/// the connection ends with ENHANCE_YOUR_CALM.
+#[cfg(feature = "h2")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct H2Limits {
+    /// Streams that the peer may have open at once; more are refused one by one. Default 100.
+    pub streams: u32,
+    /// What may arrive on a stream before it is read, in bytes. Default 65,535.
+    pub window: u32,
+    /// What may be on its way on all streams together, in bytes. Default 1 MiB.
+    pub connection_window: u32,
+    /// One field block as it arrives, in bytes, else ENHANCE_YOUR_CALM. Default 16 KiB.
+    pub block: usize,
+    /// CONTINUATION frames of one block. Default 8.
+    pub continuations: u32,
+    /// The fields of one block, names and values and 32 for each, in bytes, else 431. Default
+    /// 16 KiB.
+    pub list: usize,
+    /// Fields in a block, else 431. Default 100.
+    pub fields: usize,
+    /// Pieces of a cookie in a block, else 431. Default 32.
+    pub cookies: usize,
+    /// Streams that the peer opens and resets. Default 200, 33 a second.
+    pub resets: (u32, u32),
+    /// Streams that we refuse or reset because of what the peer did. Default 200, 10 a second.
+    pub faults: (u32, u32),
+    /// What costs us and moves nothing: empty frames, tiny ones, unknown ones, padding. Default
+    /// 10,000, 330 a second.
+    pub glitches: (u32, u32),
+    /// SETTINGS frames. Default 100, 10 a second.
+    pub settings: (u32, u32),
+    /// PING frames. Default 100, 10 a second.
+    pub pings: (u32, u32),
+    /// Control frames that wait to be sent. Default 5,000.
+    pub control: u32,
+    /// From our SETTINGS to their acknowledgement, else SETTINGS_TIMEOUT. Default 10 s.
+    pub settings_time: Duration,
+    /// From the first frame of a block to its last. Default 10 s.
+    pub block_time: Duration,
+    /// Without any stream. Default 15 s.
+    pub idle: Duration,
+    /// Silence with streams open, after which the peer is pinged. Default 30 s.
+    pub ping_after: Duration,
+    /// From that PING to giving the peer up. Default 10 s.
+    pub pong_within: Duration,
+}
+
+#[cfg(feature = "h2")]
+impl Default for H2Limits {
+    fn default() -> Self {
+        Self {
+            streams: 100,
+            window: 65_535,
+            connection_window: 1 << 20,
+            block: 16 << 10,
+            continuations: 8,
+            list: 16 << 10,
+            fields: 100,
+            cookies: 32,
+            resets: (200, 33),
+            faults: (200, 10),
+            glitches: (10_000, 330),
+            settings: (100, 10),
+            pings: (100, 10),
+            control: 5_000,
+            settings_time: Duration::from_secs(10),
+            block_time: Duration::from_secs(10),
+            idle: Duration::from_secs(15),
+            ping_after: Duration::from_secs(30),
+            pong_within: Duration::from_secs(10),
+        }
+    }
+}
+
 /// WebSocket.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -191,6 +280,88 @@ impl Default for WsLimits {
             ping_after: Duration::from_secs(30),
             pong_within: Duration::from_secs(10),
             close_within: Duration::from_secs(2),
+        }
+    }
+}
+
+/// MQTT. What stands under "of a broker" and "of a session" bounds what outlives a connection.
+#[cfg(feature = "mqtt")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MqttLimits {
+    /// A CONNECT, in bytes: what a peer may send before it is known. Default 16 KiB.
+    pub connect: usize,
+    /// One packet of a peer, in bytes, else 0x95. Nothing is reserved from it. Default 256 KiB.
+    pub packet: u32,
+    /// The topic and properties of a PUBLISH, in bytes, else 0x95; a longer packet than this is
+    /// handed on in parts. Default 16 KiB.
+    pub head: usize,
+    /// A topic or filter, in bytes, else 0x90 or 0x8F. Default 4 KiB.
+    pub topic: usize,
+    /// Levels of a topic or filter, else 0x90 or 0x8F. Default 128.
+    pub levels: usize,
+    /// A user name, in bytes, else 0x86. Default 1 KiB.
+    pub username: usize,
+    /// A password, in bytes, else 0x86. Default 4 KiB.
+    pub password: usize,
+    /// User properties of one packet, else 0x97. Default 32.
+    pub user_properties: usize,
+    /// User properties of one packet, in bytes, else 0x97. Default 4 KiB.
+    pub user_bytes: usize,
+    /// Unacknowledged publishes of a peer, else 0x93; MQTT 5.0 only. At least 1. Default 32.
+    pub receive_maximum: u16,
+    /// Topic aliases of a peer, else 0x94. Default 10.
+    pub aliases: u16,
+    /// From the transport to CONNECT, and to its answer. Default 5 s.
+    pub connect_within: Duration,
+    /// From a PINGREQ to giving the server up. Default 10 s.
+    pub pong_within: Duration,
+    /// Of a session: messages sent and not acknowledged, where its client allows more. Default 256.
+    pub in_flight: u16,
+    /// Of a session: messages that wait. Default 1,000.
+    pub queued: usize,
+    /// Of a session: bytes of messages that wait. Default 1 MiB.
+    pub queued_bytes: usize,
+    /// Of a session: how long it outlives its connection at most. Default 1 h.
+    pub session_expiry: Duration,
+    /// Of a session: subscriptions, else 0x97. Default 100.
+    pub subscriptions: usize,
+    /// Of a broker: filters of one SUBSCRIBE, else 0x97 for those beyond. Default 32.
+    pub filters: usize,
+    /// Of a broker: sessions, those without a connection among them, else 0x97. Default 100,000.
+    pub sessions: usize,
+    /// Of a broker: messages that it keeps. Default 100,000.
+    pub retained: usize,
+    /// Of a broker: bytes of messages that it keeps. Default 64 MiB.
+    pub retained_bytes: usize,
+}
+
+#[cfg(feature = "mqtt")]
+impl Default for MqttLimits {
+    fn default() -> Self {
+        Self {
+            connect: 16 << 10,
+            packet: 256 << 10,
+            head: 16 << 10,
+            topic: 4 << 10,
+            levels: 128,
+            username: 1 << 10,
+            password: 4 << 10,
+            user_properties: 32,
+            user_bytes: 4 << 10,
+            receive_maximum: 32,
+            aliases: 10,
+            connect_within: Duration::from_secs(5),
+            pong_within: Duration::from_secs(10),
+            in_flight: 256,
+            queued: 1000,
+            queued_bytes: 1 << 20,
+            session_expiry: Duration::from_secs(3600),
+            subscriptions: 100,
+            filters: 32,
+            sessions: 100_000,
+            retained: 100_000,
+            retained_bytes: 64 << 20,
         }
     }
 }

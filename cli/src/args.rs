@@ -39,6 +39,10 @@ pub(crate) enum Command {
     #[command(after_help = crate::ws::NOTES)]
     Ws(crate::ws::Options),
 
+    /// Speak MQTT: a broker, and clients
+    #[command(after_help = crate::mqtt::NOTES)]
+    Mqtt(crate::mqtt::Options),
+
     /// Tell what this machine offers
     Doctor,
 
@@ -207,7 +211,7 @@ fn tell(e: &clap::Error, command: &str) -> ExitCode {
 
 /// Makes one line of what the parser says in several about a command.
 fn one_line(text: &str, command: &str) -> String {
-    let known = ["serve", "fetch", "ws", "doctor", "bench"].contains(&command);
+    let known = ["serve", "fetch", "ws", "mqtt", "doctor", "bench"].contains(&command);
     let help = if known { format!("lodger {command} --help") } else { "lodger --help".to_owned() };
     let said: Vec<&str> = text
         .lines()

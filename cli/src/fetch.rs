@@ -32,8 +32,6 @@ has enough (head) is no failure.";
 
 /// A body of a file below this is sent from memory, so that it can follow a redirect.
 const SMALL: u64 = 1 << 20;
-/// A limit of the library that the program replaces by one of its own.
-const NEVER: Duration = Duration::from_secs(100_000_000);
 
 /// What to get, and where to put it.
 #[derive(Args, Clone, Debug)]
@@ -105,12 +103,11 @@ enum Data {
 pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let mut limits = Limits::default();
     limits.client.connect = options.connect_timeout;
-    // Measured here: a wait of ours, for whoever reads what we write, must not count.
-    (limits.client.first_byte, limits.client.body) = (NEVER, NEVER);
+    limits.client.first_byte = options.answer_timeout;
+    limits.client.body = options.stall_timeout;
     let rt = Runtime::standalone_with(limits).map_err(|e| Problem::new(format!("no loop: {e}")))?;
     let state = Rc::new(RefCell::new(State::new(options)?));
     ask(&rt, options, &state)?;
-    get::watch(&rt, &state);
     if let Some(time) = options.timeout {
         let state = Rc::clone(&state);
         rt.after(time, move |_| {

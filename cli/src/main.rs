@@ -7,6 +7,7 @@ mod bench;
 mod doctor;
 mod fetch;
 mod host;
+mod mqtt;
 mod output;
 mod report;
 mod serve;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(options)) => serve::run(&options),
         Ok(Command::Fetch(options)) => fetch::run(&options),
         Ok(Command::Ws(options)) => ws::run(&options),
+        Ok(Command::Mqtt(options)) => mqtt::run(&options),
         Ok(Command::Doctor) => doctor::run(),
         Ok(Command::Bench(options)) => bench::run(&options),
         Err(shown) => return shown,

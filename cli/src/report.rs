@@ -66,6 +66,17 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// As [`print`], for any bytes.
+///
+/// # Errors
+///
+/// As [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
 /// A panic is a bug of ours: whoever runs the program gets one line to report, and no trace.
 pub(crate) fn one_line_for_a_panic() {
     std::panic::set_hook(Box::new(|info| {

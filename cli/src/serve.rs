@@ -71,7 +71,7 @@ impl ws::Handler for Echo {
     }
 }
 
-fn listen(rt: &Runtime, addr: &Addr, service: &Service) -> Result<ListenerId, Problem> {
+pub(crate) fn listen(rt: &Runtime, addr: &Addr, service: &Service) -> Result<ListenerId, Problem> {
     rt.listen(&addr.to_string(), service.clone()).map_err(|refused| not_here(addr, &refused.error))
 }
 
@@ -131,7 +131,7 @@ fn is_no_socket(addr: &Addr) -> bool {
 }
 
 /// What the system refuses otherwise.
-fn refused(what: &str, e: &io::Error) -> Problem {
+pub(crate) fn refused(what: &str, e: &io::Error) -> Problem {
     let too_many = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
     let advice = if too_many.iter().any(|errno| e.raw_os_error() == Some(errno.raw_os_error())) {
         ": raise the limit of open files (ulimit -n)"

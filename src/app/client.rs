@@ -1,13 +1,13 @@
 //! An HTTP client: connections kept per origin, redirects by policy, timeouts per stage.
 
 use std::boxed::Box;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::string::{String, ToString};
 use std::time::Duration;
 use std::vec::Vec;
 
+use self::pool::{Keeper, Pool};
 use super::url::{Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
@@ -15,14 +15,17 @@ use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
 use crate::proto::stack::Stack;
 use crate::proto::{self};
 use crate::runtime::handler::App;
-use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, Timing};
+use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, Timing, Waiter};
 use crate::runtime::{ConnId, Handle, Reason};
+
+mod pool;
 
 /// Sends requests; keeps connections that can carry another. Cheap to clone: the clones share
 /// their connections.
 ///
 /// Timeouts are those of [`ClientLimits`](crate::ClientLimits). A request of which nothing was sent
-/// is tried once more on a new connection; any other failure is told.
+/// is tried once more on a new connection; any other failure is told, but see
+/// [`Ask::pipelined`].
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
@@ -44,14 +47,13 @@ pub struct Client(Rc<Inner>);
 
 struct Inner {
     h: Handle,
-    /// Connections that wait for another request, by origin; the last used are taken first.
-    kept: RefCell<BTreeMap<String, Vec<ConnId>>>,
+    pool: RefCell<Pool>,
     redirects: u32,
 }
 
 impl core::fmt::Debug for Client {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Client").field("origins", &self.0.kept.borrow().len()).finish()
+        f.debug_struct("Client").field("pool", &self.0.pool.borrow()).finish()
     }
 }
 
@@ -73,6 +75,11 @@ struct Request {
     fields: Vec<u8>,
     body: Body,
     redirects: u32,
+    pipelined: bool,
+    /// In place of [`ClientLimits::body`](crate::ClientLimits::body).
+    body_time: Option<Duration>,
+    /// Where the connection it is on is noted.
+    seat: Option<Rc<Cell<Option<ConnId>>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +123,11 @@ impl Client {
 
     /// Makes a client that follows up to `redirects` redirects; 0 hands them on as they are.
     pub fn with_redirects(h: &Handle, redirects: u32) -> Self {
-        Self(Rc::new(Inner { h: h.clone(), kept: RefCell::default(), redirects }))
+        Self(Rc::new(Inner { h: h.clone(), pool: RefCell::default(), redirects }))
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.0.h
     }
 
     /// Begins a GET of `url`: `http://host:port/path?query` or `unix:/path.sock:/target`.
@@ -137,6 +148,9 @@ impl Client {
             fields: Vec::new(),
             body: Body::None,
             redirects: self.0.redirects,
+            pipelined: false,
+            body_time: None,
+            seat: None,
         };
         Ask { client: self.clone(), request, wrong: None }
     }
@@ -162,6 +176,31 @@ impl Ask {
     /// neither redirected nor tried again.
     pub fn streamed(mut self, length: Option<u64>) -> Self {
         self.request.body = Body::Stream(length);
+        self
+    }
+
+    /// Sets how long the server may be silent within the body of this response, in place of
+    /// [`ClientLimits::body`](crate::ClientLimits::body).
+    pub fn body_time(mut self, time: Duration) -> Self {
+        self.request.body_time = Some(time);
+        self
+    }
+
+    /// Lets it be sent on a connection where other such requests are still unanswered; they are
+    /// answered in the order they were sent (RFC 9112, section 9.3.2). It makes sense for many small
+    /// responses, and with servers that are known to bear it: each waits for those before it.
+    ///
+    /// If the connection ends, those without an answer may have been served or not; each is tried
+    /// once more, on a connection of its own. So only an idempotent method (RFC 9110, section 9.2.2)
+    /// can be pipelined, and no streamed body.
+    pub fn pipelined(mut self) -> Self {
+        self.request.pipelined = true;
+        self
+    }
+
+    /// Has the connection noted that it is sent on, from the attempt to connect on.
+    pub(super) fn seat(mut self, seat: Rc<Cell<Option<ConnId>>>) -> Self {
+        self.request.seat = Some(seat);
         self
     }
 
@@ -236,8 +275,23 @@ impl Request {
         if url.scheme != Scheme::Http {
             return Err(Error::misuse("an HTTP request goes to http://; ws:// is a WebSocket's"));
         }
+        if self.pipelined && (self.is_streamed() || !self.is_idempotent()) {
+            return Err(Error::misuse("only idempotent requests, not streamed, are pipelined"));
+        }
+        if self.pipelined && self.body_time.is_some() {
+            return Err(Error::misuse("pipelined requests share the time of a body"));
+        }
         let (mut out, mut pool) = (crate::io::Out::new(), crate::io::Pool::new(0));
         h1::put_request(&mut Tx::new(&mut out, &mut pool), &self.head(&url)).map(drop)
+    }
+
+    /// RFC 9110, section 9.2.2.
+    fn is_idempotent(&self) -> bool {
+        matches!(&*self.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+    }
+
+    fn is_streamed(&self) -> bool {
+        matches!(self.body, Body::Stream(_))
     }
 
     /// Puts the request, and a body that is there already, into the output.
@@ -252,6 +306,9 @@ impl Request {
             return Err(Error::misuse("the connection is not an HTTP client's"));
         };
         client.request(cx, tx, &self.head(url))?;
+        if let Some(time) = self.body_time {
+            client.body_time(time);
+        }
         match &self.body {
             Body::None => client.finish(tx),
             Body::Whole(bytes) => {
@@ -262,9 +319,12 @@ impl Request {
         }
     }
 
-    /// Has the handler told where to begin with a body that it writes.
-    fn begin_body(&self, h: &Handle, id: ConnId) {
-        if matches!(self.body, Body::Stream(_)) {
+    /// Notes where it is sent, and has the handler told where to begin with a body that it writes.
+    fn begin(&self, h: &Handle, id: ConnId) {
+        if let Some(seat) = &self.seat {
+            seat.set(Some(id));
+        }
+        if self.is_streamed() {
             // An attempt that has ended already tells that.
             let _ = h.want_write(id);
         }
@@ -276,7 +336,7 @@ impl Request {
         let from = self.url.as_ref().ok()?;
         let url = from.join(location).ok()?;
         let stays = matches!(status, 307 | 308) || matches!(&*self.method, "GET" | "HEAD");
-        if stays && matches!(self.body, Body::Stream(_)) {
+        if stays && self.is_streamed() {
             return None;
         }
         let mut next = Self { url: Ok(url.clone()), redirects: left, ..self.clone() };
@@ -324,24 +384,41 @@ impl Attempt {
         let Ok(url) = self.request.url.clone() else { return };
         let request = self.request.clone();
         let origin = url.origin();
-        let owner: Rc<dyn Owner> =
-            Rc::new(Keeper { client: client.clone(), origin: origin.clone() });
-        let kept = if self.retried == 0 { client.0.take(&origin) } else { None };
+        let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
+            request.say(&url, stack, cx, tx)
+        };
+        let first = self.retried == 0;
+        let kept = if first { client.take(&origin) } else { None };
         let now = h.now();
+        let pipelined = request.pipelined && first;
+        if pipelined
+            && kept.is_none()
+            && let Some((id, line)) = client.line(&origin)
+            && let Some(base) = h.ask_behind(id, say)
+        {
+            return line.wait(Waiter { fetch: Box::new(self), began: now, base });
+        }
+        let keeper = Rc::new(Keeper::new(&client, origin));
+        let owner: Rc<dyn Owner> = Rc::<Keeper>::clone(&keeper);
         let mut asker = Box::new(Asker::new(owner, Box::new(self), now));
         if let Some(id) = kept {
-            match h.ask_again(id, asker, |stack, cx, tx| request.say(&url, stack, cx, tx)) {
-                Ok(()) => return request.begin_body(h, id),
+            match h.ask_again(id, asker, say) {
+                Ok(()) => {
+                    if pipelined {
+                        client.open_line(id, &keeper);
+                    }
+                    return request.begin(h, id);
+                }
                 Err(back) => asker = back,
             }
         }
         let to = url.place.to();
         let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
-        let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
-            request.say(&url, stack, cx, tx)
-        };
         let id = h.dial(to, stack, App::Client(asker), say);
-        request.begin_body(h, id);
+        if pipelined {
+            client.open_line(id, &keeper);
+        }
+        request.begin(h, id);
     }
 }
 
@@ -394,48 +471,14 @@ impl Fetch for Attempt {
             fetch.closed(h, outcome);
             return;
         };
-        let replays = failure.never_sent && !matches!(self.request.body, Body::Stream(_));
+        // What was pipelined is idempotent.
+        let harmless = failure.never_sent || self.request.pipelined && failure.unanswered;
+        let replays = harmless && !self.request.is_streamed();
         if replays && self.retried == 0 && failure.stage > Stage::Connect {
             Self::start(&self.client, self.request.clone(), fetch, 1);
         } else {
             fetch.closed(h, Err(failure));
         }
-    }
-}
-
-/// Brings a connection back to where its origin's are kept.
-struct Keeper {
-    client: Client,
-    origin: String,
-}
-
-impl Owner for Keeper {
-    fn idle(&self, h: &Handle, id: ConnId) {
-        let most = h.core().limits.client.idle_connections;
-        let surplus = {
-            let mut kept = self.client.0.kept.borrow_mut();
-            let here = kept.entry(self.origin.clone()).or_default();
-            here.push(id);
-            (here.len() > most).then(|| here.remove(0))
-        };
-        if let Some(surplus) = surplus {
-            h.abort(surplus);
-        }
-    }
-}
-
-impl Inner {
-    /// Takes a connection that was kept for an origin, and forgets those that have ended.
-    fn take(&self, origin: &str) -> Option<ConnId> {
-        let mut kept = self.kept.borrow_mut();
-        let here = kept.get_mut(origin)?;
-        while let Some(id) = here.pop() {
-            if self.h.is_open(id) {
-                return Some(id);
-            }
-        }
-        kept.remove(origin);
-        None
     }
 }
 

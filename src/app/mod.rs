@@ -6,6 +6,8 @@ pub(crate) mod broadcast;
 #[cfg(feature = "client")]
 pub(crate) mod client;
 mod cookies;
+#[cfg(feature = "client")]
+pub(crate) mod event_source;
 pub(crate) mod events;
 #[cfg(feature = "server")]
 pub(crate) mod files;
@@ -16,6 +18,8 @@ pub(crate) mod http;
 mod json;
 #[cfg(feature = "live")]
 pub(crate) mod live;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
 mod peers;
 #[cfg(feature = "client")]
 pub(crate) mod url;

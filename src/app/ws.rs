@@ -4,6 +4,7 @@ use std::boxed::Box;
 use std::rc::Rc;
 
 use super::http::{Page, page};
+use crate::proto::h1::Version;
 use crate::proto::ws::Config;
 use crate::proto::ws::handshake::{Offer, accept};
 use crate::runtime::handler::http::{Answer, Request, Response};
@@ -49,7 +50,8 @@ impl Upgrade {
         if !request.is_upgrade() {
             return page(errors, 426, response.lines(UPGRADE));
         }
-        let offer = Offer::from_fields(request.fields().iter());
+        let keyless = request.head.version == Version::Http2;
+        let offer = Offer::from_fields(request.fields().iter()).keyless(keyless);
         let accepted = match accept(&offer, &self.config) {
             Ok(accepted) => accepted,
             Err(refusal) => {

@@ -156,6 +156,12 @@ impl<'p> Tx<'p> {
         buf.extend_from_slice(payload);
     }
 
+    /// Lends the same pool for another queue.
+    #[cfg(feature = "h2")]
+    pub(crate) fn onto<'b>(&'b mut self, out: &'b mut Out) -> Tx<'b> {
+        Tx { out, pool: self.pool }
+    }
+
     /// Gives the pool that feeds the queue.
     #[cfg(feature = "deflate")]
     pub(crate) fn pool(&mut self) -> &mut Pool {

@@ -1,5 +1,7 @@
 //! Room for what does not exist in the input: where the fields of a head begin and end.
 
+#[cfg(feature = "mqtt")]
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// A run of bytes in a head: offset and length.
@@ -37,9 +39,15 @@ pub struct FieldSpan {
 #[derive(Debug, Default)]
 pub struct Scratch {
     fields: Vec<FieldSpan>,
+    /// The names and values of fields that were compressed.
+    #[cfg(feature = "h2")]
+    section: Vec<u8>,
     /// Payload that was expanded.
     #[cfg(feature = "deflate")]
     bytes: Vec<u8>,
+    /// A topic in place of its alias.
+    #[cfg(feature = "mqtt")]
+    text: String,
 }
 
 /// How much payload is expanded at a time.
@@ -51,9 +59,19 @@ impl Scratch {
     pub const fn new() -> Self {
         Self {
             fields: Vec::new(),
+            #[cfg(feature = "h2")]
+            section: Vec::new(),
             #[cfg(feature = "deflate")]
             bytes: Vec::new(),
+            #[cfg(feature = "mqtt")]
+            text: String::new(),
         }
+    }
+
+    /// Gives room for a topic.
+    #[cfg(feature = "mqtt")]
+    pub(crate) fn text(&mut self) -> &mut String {
+        &mut self.text
     }
 
     /// Gives room for 16 KiB of payload; what was put there before is still there.
@@ -63,6 +81,26 @@ impl Scratch {
             self.bytes.resize(STEP, 0);
         }
         &mut self.bytes
+    }
+
+    /// Gives room for the bytes of fields and for their places, both emptied.
+    #[cfg(feature = "h2")]
+    pub(crate) fn section(&mut self) -> (&mut Vec<u8>, &mut Vec<FieldSpan>) {
+        self.section.clear();
+        self.fields.clear();
+        (&mut self.section, &mut self.fields)
+    }
+
+    /// Gives what was put there, to be changed.
+    #[cfg(feature = "h2")]
+    pub(crate) fn section_mut(&mut self) -> (&mut Vec<u8>, &mut Vec<FieldSpan>) {
+        (&mut self.section, &mut self.fields)
+    }
+
+    /// Gives what was put there.
+    #[cfg(feature = "h2")]
+    pub(crate) fn section_ref(&self) -> (&[u8], &[FieldSpan]) {
+        (&self.section, &self.fields)
     }
 
     /// Gives the emptied list of fields.

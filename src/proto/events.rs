@@ -1,12 +1,20 @@
 //! Server-sent events: HTML, section 9.2, the format `text/event-stream`.
 //!
-//! In: an event. Out: its lines. Text from outside cannot add a line: data is cut at every line
+//! Writing, in: an event; out: its lines. Reading is in `read.rs`. Text from outside cannot add a line: data is cut at every line
 //! end into lines of its own, and a name or id that holds one is refused.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::Error;
+
+#[cfg(any(test, fuzzing))]
+mod fuzz;
+mod read;
+
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz_events;
+pub use read::{Reader, Received};
 
 /// One event, to be sent. Its data may have any number of lines.
 ///

@@ -11,7 +11,11 @@ pub mod form;
 #[cfg(feature = "h1")]
 pub mod h1;
 #[cfg(feature = "h2")]
+pub mod h2;
+#[cfg(feature = "h2")]
 pub mod hpack;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 #[cfg(any(test, fuzzing))]
 mod split;
 #[cfg(feature = "std")]

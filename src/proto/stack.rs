@@ -9,12 +9,20 @@ use lodger_backend::Micros;
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::proto::h1;
+#[cfg(feature = "h2")]
+use crate::proto::h2;
+#[cfg(feature = "mqtt")]
+use crate::proto::mqtt;
 #[cfg(feature = "ws")]
 use crate::proto::ws;
 use crate::{Error, Limits};
 
+mod answering;
 mod parcel;
 
+pub(crate) use answering::Answering;
+#[cfg(feature = "h2")]
+pub(crate) use answering::OnStream;
 pub(crate) use parcel::{Cargo, Parcel, Shared, Takes};
 
 /// The protocol of one connection. It changes when an upgrade succeeds; the input goes on.
@@ -25,8 +33,20 @@ pub(crate) enum Stack {
     H1(h1::Server),
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     Client(Box<h1::Client>),
+    /// A connection of streams, each of which has a slot of its own.
+    #[cfg(feature = "h2")]
+    H2(Box<h2::Connection>),
+    /// The server's side of a stream.
+    #[cfg(feature = "h2")]
+    Exchange(h2::Exchange),
+    /// The client's side of a stream.
+    #[cfg(feature = "h2")]
+    #[allow(dead_code, reason = "made by clients alone")]
+    Asking(Box<h2::Asking>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
+    #[cfg(feature = "mqtt")]
+    Mqtt(Box<mqtt::Mqtt>),
     /// A WebSocket whose request has been sent.
     #[cfg(feature = "ws")]
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
@@ -57,8 +77,13 @@ pub(crate) enum Event<'s> {
     End,
     Http(h1::Event<'s>),
     Response(h1::ResponseEvent<'s>),
+    /// Of a stream, to be told to its own slot.
+    #[cfg(feature = "h2")]
+    H2(h2::Event<'s>),
     #[cfg(feature = "ws")]
     Ws(ws::Event<'s>),
+    #[cfg(feature = "mqtt")]
+    Mqtt(mqtt::Event<'s>),
     /// The server has agreed, with these extensions; the connection is a WebSocket now.
     #[cfg(feature = "ws")]
     Dialled(ws::Extensions),
@@ -105,7 +130,22 @@ impl Stack {
     ) -> Result<Option<Event<'s>>, Error> {
         match self {
             Self::Raw(raw) => Ok(raw.poll(rx)),
+            #[cfg(feature = "h2")]
+            Self::H1(http) if http.is_fresh() && h2_may_begin(rx) => {
+                if rx.len() < h2::PREFACE.len() {
+                    return Ok(None);
+                }
+                *self =
+                    Self::H2(Box::new(h2::Connection::new(h2::Role::Server, cx.now, cx.limits)));
+                self.poll(cx, rx, scratch, tx)
+            }
             Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => Ok(connection.poll(cx, rx, scratch, tx)?.map(Event::H2)),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => Ok(exchange.poll(rx, scratch).map(Event::Http)),
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => Ok(asking.poll(cx, rx, scratch)?.map(Event::Response)),
             Self::Client(client) => Ok(client.poll(cx, rx, scratch)?.map(Event::Response)),
             #[cfg(feature = "ws")]
             Self::WsDial(dial) => {
@@ -118,6 +158,8 @@ impl Stack {
             }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => Ok(ws.poll(cx, rx, scratch, tx)?.map(Event::Ws)),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => Ok(mqtt.poll(cx, rx, scratch, tx)?.map(Event::Mqtt)),
         }
     }
 
@@ -129,11 +171,35 @@ impl Stack {
                 http.begin_wait(now, limits);
                 http.deadline()
             }
-            Self::Client(client) => client.deadline(),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => connection.deadline(limits),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => exchange.deadline(),
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => asking.deadline(),
+            Self::Client(client) => {
+                client.begin_wait(now, &limits.client);
+                client.deadline()
+            }
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => dial.http.deadline(),
+            Self::WsDial(dial) => {
+                dial.http.begin_wait(now, &limits.client);
+                dial.http.deadline()
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.deadline(limits),
+        }
+    }
+
+    /// Stops the clock of a response that cannot come now: output waits, or input is not read.
+    pub(crate) fn hold(&mut self) {
+        match self {
+            Self::Client(client) => client.hold(),
+            #[cfg(feature = "ws")]
+            Self::WsDial(dial) => dial.http.hold(),
+            _ => {}
         }
     }
 
@@ -142,6 +208,8 @@ impl Stack {
         match self {
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.waits_for_silence(),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.waits_for_silence(),
             _ => false,
         }
     }
@@ -152,10 +220,18 @@ impl Stack {
             Self::Raw(_) => Ok(()),
             Self::H1(http) => http.on_deadline(cx, tx),
             Self::Client(client) => client.on_deadline(cx.now),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => connection.on_deadline(cx, tx),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => exchange.on_deadline(cx.now, &cx.limits.h1),
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => asking.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::WsDial(dial) => dial.http.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.on_deadline(cx, tx),
         }
     }
 
@@ -166,10 +242,18 @@ impl Stack {
             Self::H1(http) => !http.reads_body(),
             // A response without a body ends by an event of its own.
             Self::Client(client) => client.is_idle() || client.is_over(),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => !connection.has_news(),
+            #[cfg(feature = "h2")]
+            Self::Exchange(_) => true,
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) => !asking.has_news(),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.is_quiet(),
             #[cfg(feature = "ws")]
             Self::WsDial(_) => false,
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => true,
         }
     }
 
@@ -197,8 +281,12 @@ impl Stack {
             Self::Raw(_) => true,
             Self::H1(http) => !http.awaits_answer() || http.reads_body(),
             Self::Client(_) => true,
+            #[cfg(feature = "h2")]
+            Self::H2(_) | Self::Exchange(_) | Self::Asking(_) => true,
             #[cfg(feature = "ws")]
             Self::Ws(_) | Self::WsDial(_) => true,
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt.role() == mqtt::Role::Client || !mqtt.is_asked(),
         }
     }
 
@@ -214,6 +302,18 @@ impl Stack {
             Self::H1(_) => Flow::Open,
             Self::Client(client) if client.is_over() => Flow::Done { linger: false },
             Self::Client(_) => Flow::Open,
+            #[cfg(feature = "h2")]
+            Self::H2(connection) if ended && connection.is_idle() => Flow::Done { linger: false },
+            #[cfg(feature = "h2")]
+            Self::H2(_) if ended => Flow::Lost,
+            #[cfg(feature = "h2")]
+            Self::H2(connection) if connection.must_close() => Flow::Done { linger: true },
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) if exchange.is_over() => Flow::Done { linger: false },
+            #[cfg(feature = "h2")]
+            Self::Asking(asking) if asking.is_over() => Flow::Done { linger: false },
+            #[cfg(feature = "h2")]
+            Self::H2(_) | Self::Exchange(_) | Self::Asking(_) => Flow::Open,
             #[cfg(feature = "ws")]
             Self::WsDial(dial) if dial.http.is_over() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
@@ -222,6 +322,11 @@ impl Stack {
             Self::Ws(ws) if ws.is_closed() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
             Self::Ws(_) => Flow::Open,
+            // After a goodbye the peer's last packets are read away: a reset would destroy it.
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) if mqtt.is_over() => Flow::Done { linger: true },
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => Flow::Open,
         }
     }
 
@@ -230,18 +335,30 @@ impl Stack {
         match self {
             Self::H1(http) => http.is_idle(),
             Self::Client(client) => client.is_idle(),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => connection.is_idle(),
             _ => false,
         }
     }
 
     /// Says goodbye for the runtime. `true` if the protocol itself ends the connection then, in
     /// its own time; `false` if the runtime is to close it.
-    #[cfg_attr(not(feature = "ws"), expect(unused_variables, reason = "only masks need it"))]
+    #[cfg_attr(
+        not(any(feature = "ws", feature = "mqtt")),
+        expect(unused_variables, reason = "only masks need it")
+    )]
     pub(crate) fn farewell(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) -> bool {
         match self {
             Self::Raw(_) => false,
             // A response under way may still come to its end, within the grace.
             Self::Client(client) => why == Farewell::Leaving && !client.is_idle(),
+            #[cfg(feature = "h2")]
+            Self::H2(connection) => {
+                connection.go_away(tx);
+                !connection.is_idle()
+            }
+            #[cfg(feature = "h2")]
+            Self::Exchange(_) | Self::Asking(_) => why == Farewell::Leaving,
             #[cfg(feature = "ws")]
             Self::WsDial(_) => false,
             Self::H1(http) => h1_farewell(http, tx, why),
@@ -252,6 +369,21 @@ impl Stack {
                 let _ = ws.close(cx, tx, code, "");
                 why == Farewell::Leaving
             }
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => {
+                mqtt_farewell(mqtt, cx, tx, why);
+                why == Farewell::Leaving
+            }
+        }
+    }
+
+    /// Whether a request's answer is not complete.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        match self {
+            Self::H1(http) => http.awaits_answer(),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => exchange.awaits_answer(),
+            _ => false,
         }
     }
 
@@ -261,10 +393,18 @@ impl Stack {
             Self::Raw(_) => "raw",
             Self::H1(_) => "http/1.1",
             Self::Client(_) => "http/1.1 client",
+            #[cfg(feature = "h2")]
+            Self::H2(_) => "http/2",
+            #[cfg(feature = "h2")]
+            Self::Exchange(_) => "http/2 stream",
+            #[cfg(feature = "h2")]
+            Self::Asking(_) => "http/2 stream of a client",
             #[cfg(feature = "ws")]
             Self::WsDial(_) => "websocket client",
             #[cfg(feature = "ws")]
             Self::Ws(_) => "websocket",
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(mqtt) => mqtt_name(mqtt),
         }
     }
 }
@@ -291,6 +431,54 @@ impl WsDial {
                 Some(_) => {}
             }
         }
+    }
+}
+
+#[cfg(feature = "h2")]
+impl Stack {
+    /// Whether the connection of this stream is to end it once its output has gone.
+    pub(crate) fn ends_stream(&self) -> bool {
+        match self {
+            Self::Exchange(exchange) => !exchange.awaits_answer(),
+            Self::Asking(asking) => asking.is_sent(),
+            #[cfg(feature = "ws")]
+            Self::Ws(ws) => ws.is_closed(),
+            _ => false,
+        }
+    }
+
+    /// Whether a stream that ends is to be reset, so that the peer can tell that it broke off.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Exchange(exchange) if exchange.is_broken())
+    }
+}
+
+/// Whether what has arrived can be the preface of HTTP/2: RFC 9113, section 3.3.
+#[cfg(feature = "h2")]
+fn h2_may_begin(rx: &Rx<'_>) -> bool {
+    let there = rx.len().min(h2::PREFACE.len());
+    // No method but PRI, which is no method, begins like this.
+    there >= 3 && !rx.eof() && rx.peek().get(..there) == h2::PREFACE.get(..there)
+}
+
+/// A client goes in good order, so that its will stays unsaid; a server says why.
+#[cfg(feature = "mqtt")]
+fn mqtt_farewell(mqtt: &mut mqtt::Mqtt, cx: &mut Cx<'_>, tx: &mut Tx<'_>, why: Farewell) {
+    let code = match (why, mqtt.role()) {
+        (Farewell::Panic, _) => mqtt::Code::UNSPECIFIED,
+        (Farewell::Leaving, mqtt::Role::Server) => mqtt::Code::SERVER_SHUTTING_DOWN,
+        (Farewell::Leaving, mqtt::Role::Client) => mqtt::Code::SUCCESS,
+    };
+    let properties = mqtt::Properties::NONE;
+    mqtt.disconnect(cx, tx, &mqtt::Disconnect { code, properties });
+}
+
+#[cfg(feature = "mqtt")]
+fn mqtt_name(mqtt: &mqtt::Mqtt) -> &'static str {
+    match (mqtt.role(), mqtt.version()) {
+        (mqtt::Role::Client, _) => "mqtt client",
+        (mqtt::Role::Server, mqtt::Version::V4) => "mqtt 3.1.1",
+        (mqtt::Role::Server, mqtt::Version::V5) => "mqtt 5.0",
     }
 }
 

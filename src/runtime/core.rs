@@ -57,6 +57,9 @@ pub(crate) struct Core {
     #[expect(clippy::vec_box, reason = "slots hold them boxed: a pooled one moves as a pointer")]
     pub(crate) extras: Vec<Box<Extra>>,
     pub(crate) frames: Vec<Frame>,
+    /// For what a stream's handler hears while its connection's is in use.
+    #[cfg(feature = "h2")]
+    pub(crate) scratches: Vec<Scratch>,
     pub(crate) events: Vec<Vec<Event>>,
     /// Bytes in all tails together.
     pub(crate) stashed: usize,
@@ -99,6 +102,8 @@ impl Core {
             pool: pool(&limits),
             extras: Vec::new(),
             frames: Vec::new(),
+            #[cfg(feature = "h2")]
+            scratches: Vec::new(),
             events: Vec::new(),
             stashed: 0,
             now: Micros::ZERO,
@@ -213,6 +218,11 @@ impl Core {
             slot.why = why;
         }
         slot.state = State::Dead;
+        #[cfg(feature = "h2")]
+        if slot.flags.has(Flags::LINKED) {
+            self.cut(index, why);
+        }
+        let Some(slot) = self.slots.get_mut(index) else { return };
         slot.flags.clear(Flags::FILE);
         slot.out.clear(&mut self.pool);
         self.stats.aborted += u64::from(!matches!(why, Reason::Done));
@@ -237,6 +247,10 @@ impl Core {
         }
         if slot.since == Micros::ZERO {
             slot.since = self.now;
+        }
+        #[cfg(feature = "h2")]
+        if slot.flags.has(Flags::STREAMS) {
+            self.cut(index, why);
         }
         self.queue(index);
     }
@@ -269,6 +283,8 @@ impl Core {
     /// Frees a buried slot. Everything of the user's has been taken out before.
     pub(crate) fn free(&mut self, index: u32) {
         self.let_go(index);
+        #[cfg(feature = "h2")]
+        self.release_stream(index);
         self.free_timers_of(index);
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.out.clear(&mut self.pool);
@@ -280,7 +296,7 @@ impl Core {
         if let Some(deadline) = slot.deadline.take() {
             self.sched.remove(deadline);
         }
-        let counts = !slot.flags.has(Flags::NO_PEER);
+        let counts = !slot.flags.has(Flags(Flags::NO_PEER.0 | Flags::STREAM.0));
         *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
         self.slots.free(index);
         if counts {
@@ -312,6 +328,10 @@ impl Core {
 
     /// Sends what is queued on a slot; a failure ends it.
     pub(crate) fn flush(&mut self, index: u32, net: &dyn Net) {
+        #[cfg(feature = "h2")]
+        if self.flush_linked(index, net) {
+            return;
+        }
         let Self { slots, pool, now, limits, stats, .. } = self;
         let Some(slot) = slots.get_mut(index) else { return };
         stats.sent += slot.flush(net, pool, *now, limits);

@@ -217,6 +217,32 @@ impl Handle {
         Ok(())
     }
 
+    /// Writes a request behind those under way on a connection; whoever hears its response is to be
+    /// given to the connection's owner. Gives how many bytes go out before it; `None` if the
+    /// connection takes none.
+    pub(crate) fn ask_behind(
+        &self,
+        id: ConnId,
+        first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
+    ) -> Option<u64> {
+        let mut core = self.core();
+        let core = &mut *core;
+        self.time(core);
+        let (most, high) = (core.limits.client.pipeline, core.limits.io.queue_high);
+        let slot = core.open(id)?;
+        let takes = matches!(&slot.stack, Stack::Client(c) if c.takes_behind(most))
+            && !slot.flags.has(Flags::EOF)
+            && !slot.ready.is_hup()
+            && slot.out.len() <= high;
+        let before = slot.sent + slot.out.len() as u64;
+        if !takes || core.say(id.index, &*self.0.net, first).is_err() {
+            return None;
+        }
+        core.arm_deadline(id.index);
+        self.touch(core, id.index, false);
+        Some(before)
+    }
+
     /// Gives how long the stages of a WebSocket's attempt took; `None` for one that was accepted.
     pub(crate) fn timing(&self, id: ConnId) -> Option<Timing> {
         let mut core = self.core();
@@ -330,12 +356,9 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
         stages.connected = Some(now);
     }
-    let first_byte = now + core.limits.client.first_byte;
-    match &mut slot.stack {
-        Stack::Client(client) => client.connected(first_byte),
-        #[cfg(feature = "ws")]
-        Stack::WsDial(dial) => dial.http.connected(first_byte),
-        _ => {}
+    #[cfg(feature = "mqtt")]
+    if let Stack::Mqtt(mqtt) = &mut slot.stack {
+        mqtt.connected(now);
     }
     Some(())
 }

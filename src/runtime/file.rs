@@ -277,6 +277,16 @@ impl Slot {
         }
     }
 
+    /// Puts a part of a file into the queue of a stream, which no system call can send.
+    #[cfg(feature = "h2")]
+    pub(super) fn refill_stream(&mut self, net: &dyn Net, pool: &mut Pool, now: Micros) {
+        if let Some(body) = self.extra.as_mut().and_then(|extra| extra.file.as_mut()) {
+            body.copies = true;
+        }
+        self.refill(net, pool);
+        self.file_progress(1, now);
+    }
+
     /// Has the system send one window of the file; gives how many bytes it took.
     fn send_window(&mut self, net: &dyn Net) -> u64 {
         let body = self.extra.as_mut().and_then(|extra| extra.file.as_mut());

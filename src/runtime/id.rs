@@ -16,6 +16,23 @@ pub struct ConnId {
 impl ConnId {
     /// Names no connection: always Gone.
     pub(crate) const NONE: Self = Self { index: u32::MAX, generation: u32::MAX };
+
+    /// Gives it as one number, for what cannot hold a type of ours: C, a table of a host's. 0 names
+    /// no connection.
+    pub const fn bits(self) -> u64 {
+        let place = self.index.wrapping_add(1) as u64;
+        if place == 0 { 0 } else { (self.generation as u64) << 32 | place }
+    }
+
+    /// Takes what [`bits`](Self::bits) gave. Any other number names nothing, or what it happens to
+    /// name.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
+    pub const fn from_bits(bits: u64) -> Self {
+        match (bits as u32).checked_sub(1) {
+            Some(index) => Self { index, generation: (bits >> 32) as u32 },
+            None => Self::NONE,
+        }
+    }
 }
 
 impl fmt::Debug for ConnId {
@@ -34,9 +51,34 @@ impl fmt::Display for ConnId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerId(pub(crate) ConnId);
 
+impl ListenerId {
+    /// Gives it as one number, as [`ConnId::bits`].
+    pub const fn bits(self) -> u64 {
+        self.0.bits()
+    }
+
+    /// Takes what [`bits`](Self::bits) gave.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(ConnId::from_bits(bits))
+    }
+}
+
 /// Names a timer, whether it is armed or not, until it is cancelled or has fired for the last time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TimerId(pub(crate) crate::sul::Handle);
+
+impl TimerId {
+    /// Gives it as one number, which is not 0.
+    pub const fn bits(self) -> u64 {
+        self.0.bits()
+    }
+
+    /// Takes what [`bits`](Self::bits) gave. Any other number names nothing, or what it happens to
+    /// name.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(crate::sul::Handle::from_bits(bits))
+    }
+}
 
 impl fmt::Display for TimerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,5 +227,19 @@ impl<T> core::error::Error for Rejected<T> {
 impl<T> From<Rejected<T>> for io::Error {
     fn from(r: Rejected<T>) -> Self {
         r.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_survives_as_a_number() {
+        for id in [ConnId { index: 0, generation: 0 }, ConnId { index: 7, generation: u32::MAX }] {
+            assert_ne!(id.bits(), 0);
+            assert_eq!(ConnId::from_bits(id.bits()), id);
+        }
+        assert_eq!((ConnId::NONE.bits(), ConnId::from_bits(0)), (0, ConnId::NONE));
     }
 }

@@ -17,6 +17,8 @@ pub(crate) mod fanout;
 pub(crate) mod file;
 pub(crate) mod handler;
 mod id;
+#[cfg(feature = "h2")]
+mod link;
 mod listen;
 mod names;
 mod pages;
@@ -319,6 +321,7 @@ impl Handle {
     pub fn pause(&self, id: ConnId, on: bool) -> Result<(), Gone> {
         let mut core = self.core();
         let slot = core.open(id).ok_or(Gone)?;
+        slot.stack.hold();
         if on {
             slot.flags.set(Flags::PAUSED);
         } else {

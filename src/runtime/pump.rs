@@ -38,6 +38,8 @@ pub(crate) fn pump(
             (Event::Ws(event), App::Ws { handler, chunks }) => {
                 ws::event(h, id, event, &mut **handler, *chunks);
             }
+            #[cfg(feature = "h2")]
+            (Event::H2(event), app) => super::link::event(h, id, event, app),
             (Event::Response(event), App::Client(asker)) => client::event(h, id, event, asker),
             #[cfg(feature = "ws")]
             (Event::Dialled(_), App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
@@ -45,6 +47,10 @@ pub(crate) fn pump(
             (Event::Refused(status, asked), App::Ws { .. }) => {
                 let asked = asked.map(|asked| asked.wait(h.unix_time()));
                 h.core().refuse(id, status, asked);
+            }
+            #[cfg(feature = "mqtt")]
+            (Event::Mqtt(event), App::Mqtt(link)) => {
+                link.event(h, &super::handler::mqtt::Port::Direct(id), event);
             }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
             _ => {}
@@ -132,6 +138,12 @@ impl Core {
         slot.flags.clear(Flags::WANT);
         wanted.then(|| limits.io.queue_high.saturating_sub(slot.out.len()))
     }
+}
+
+/// Tells a request that came on a stream of its own.
+#[cfg(feature = "h2")]
+pub(super) fn request(h: &Handle, id: ConnId, head: crate::proto::h1::Request<'_>, app: &mut App) {
+    http::event(h, id, crate::proto::h1::Event::Request(head), app);
 }
 
 fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Handler) {
@@ -228,6 +240,10 @@ mod http {
     fn want_body(h: &Handle, id: ConnId) -> bool {
         let mut core = h.core();
         let core = &mut *core;
+        #[cfg(feature = "h2")]
+        if let Some(complete) = core.want_stream_body(id.index) {
+            return complete;
+        }
         match core.slots.get_mut(id.index).map(|slot| (&mut slot.stack, &mut slot.out)) {
             Some((Stack::H1(http), out)) => {
                 http.want_body(&mut super::Tx::new(out, &mut core.pool));
@@ -258,6 +274,8 @@ mod http {
         let App::Http { stream: Some(_), .. } = app else { return };
         let over = h.core().named(id).is_some_and(|slot| match &slot.stack {
             Stack::H1(http) => !http.awaits_answer() && !http.reads_body(),
+            #[cfg(feature = "h2")]
+            Stack::Exchange(exchange) => !exchange.awaits_answer() && !exchange.reads_body(),
             _ => true,
         });
         if over {

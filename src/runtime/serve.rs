@@ -11,7 +11,7 @@ use super::id::{ConnId, Reason};
 use super::slot::{Flags, Slot, State, arm};
 use super::stats::Stats;
 use super::{Handle, dial, listen, pump, race};
-use crate::io::{Rx, Tx};
+use crate::io::{Rx, Scratch, Tx};
 use crate::proto::stack::{Farewell, Flow};
 use crate::{Error, Limits};
 
@@ -79,14 +79,24 @@ pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
 }
 
 /// Hands what was read to the protocol and its handler, and puts everything back.
-fn run(h: &Handle, frame: &mut Frame, filled: &Filled, mut lent: Lent) {
+fn run(h: &Handle, frame: &mut Frame, filled: &Filled, lent: Lent) {
     let Frame { rx, scratch } = frame;
     let mut rx = Rx::new(rx.get_mut(..filled.len).unwrap_or_default(), filled.eof);
+    run_rx(h, &mut rx, scratch, filled.kicked, lent);
+}
+
+/// As [`run`], with input from anywhere.
+fn run_rx(h: &Handle, rx: &mut Rx<'_>, scratch: &mut Scratch, kicked: bool, mut lent: Lent) {
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        if filled.kicked {
+        if kicked {
             pump::kicked(h, lent.id, &mut lent.app);
         }
-        pump::pump(h, lent.id, &mut rx, scratch, &mut lent.app)
+        let pumped = pump::pump(h, lent.id, rx, scratch, &mut lent.app);
+        #[cfg(feature = "mqtt")]
+        if let App::Mqtt(link) = &mut lent.app {
+            link.settled(h);
+        }
+        pumped
     }));
     let outcome = match ran {
         Ok(Ok(())) => Outcome::Fine,
@@ -97,7 +107,43 @@ fn run(h: &Handle, frame: &mut Frame, filled: &Filled, mut lent: Lent) {
     if !rx.is_empty() {
         stash(&mut core, lent.id.index, rx.peek());
     }
+    #[cfg(feature = "h2")]
+    let index = lent.id.index;
+    #[cfg(feature = "h2")]
+    if core.slots.get(index).is_some_and(|slot| slot.flags.has(Flags::STREAM)) {
+        core.credit(index, rx.consumed());
+        finish(h, &mut core, lent, &outcome);
+        drop(core);
+        h.settle_stream(index);
+        return;
+    }
     finish(h, &mut core, lent, &outcome);
+}
+
+/// Hands a stream's input to its handler, which does not run.
+#[cfg(feature = "h2")]
+pub(super) fn feed(h: &Handle, index: u32, rx: &mut Rx<'_>, scratch: &mut Scratch) {
+    let lent = lend(&mut h.core(), index);
+    if let Some(lent) = lent {
+        run_rx(h, rx, scratch, false, lent);
+    }
+}
+
+/// Runs `f` with the handler of a fresh stream.
+#[cfg(feature = "h2")]
+pub(super) fn begin_stream(
+    h: &Handle,
+    index: u32,
+    app: App,
+    f: impl FnOnce(&Handle, ConnId, &mut App),
+) {
+    let lent = lend(&mut h.core(), index);
+    let Some(mut lent) = lent else { return };
+    lent.app = app;
+    let ran = catch_unwind(AssertUnwindSafe(|| f(h, lent.id, &mut lent.app)));
+    let outcome = if ran.is_ok() { Outcome::Fine } else { Outcome::Panicked };
+    finish(h, &mut h.core(), lent, &outcome);
+    h.settle_stream(index);
 }
 
 /// Runs `f` with a connection's handler out of its slot, outside of reading.
@@ -111,6 +157,18 @@ pub(crate) fn with_handler(h: &Handle, index: u32, f: impl FnOnce(&Handle, ConnI
     let ran = catch_unwind(AssertUnwindSafe(|| f(h, lent.id, &mut lent.app)));
     let outcome = if ran.is_ok() { Outcome::Fine } else { Outcome::Panicked };
     finish(h, &mut h.core(), lent, &outcome);
+    #[cfg(feature = "h2")]
+    h.settle_stream(index);
+}
+
+/// Takes the handler out of its slot, to be told of input.
+fn lend(core: &mut Core, index: u32) -> Option<Lent> {
+    let Core { slots, running, .. } = core;
+    let slot = slots.get_mut(index)?;
+    slot.flags.set(Flags::LENT);
+    let id = ConnId { index, generation: slot.generation };
+    running.push(index);
+    Some(Lent { id, app: core::mem::take(&mut slot.app) })
 }
 
 /// Takes the handler out of its slot.
@@ -158,6 +216,10 @@ fn after(h: &Handle, core: &mut Core, index: u32) {
             return;
         }
     }
+    if slot.flags.has(Flags::LINKED) {
+        after_linked(h, core, index);
+        return;
+    }
     stats.sent += slot.flush(&*h.0.net, pool, *now, limits);
     arm(slot, sched, limits, *now);
     let (work, failed) = (slot.has_work(limits), slot.flags.has(Flags::FAILED));
@@ -171,6 +233,15 @@ fn after(h: &Handle, core: &mut Core, index: u32) {
     if !edge {
         h.sync(core, index);
     }
+}
+
+/// As [`after`], for what shares its output.
+#[cold]
+fn after_linked(h: &Handle, core: &mut Core, index: u32) {
+    core.flush(index, &*h.0.net);
+    core.arm_deadline(index);
+    core.queue_if_work(index);
+    h.sync(core, index);
 }
 
 /// The protocol has nothing more to do, or its peer has gone.
@@ -195,7 +266,7 @@ fn broke(core: &mut Core, index: u32, e: Error) {
         true => Reason::Eof,
         false => Reason::Peer(e),
     };
-    if slot.has_output() {
+    if slot.has_output() && !slot.flags.has(Flags::STREAM) {
         core.start_close(index, why, true);
     } else {
         core.abort(index, why);
@@ -206,6 +277,8 @@ fn broke(core: &mut Core, index: u32, e: Error) {
 /// protocol can still say so.
 fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
     core.stats.panics += 1;
+    #[cfg(feature = "h2")]
+    core.stream_panicked(index);
     core.farewell(index, Farewell::Panic, net);
     core.start_close(index, Reason::Panic, true);
 }
@@ -216,8 +289,14 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
     if core.slots.get(index)?.flags.has(Flags::CONNECTING) {
         dial::connected(core, net, index)?;
     }
+    if core.slots.get(index)?.flags.has(Flags::LINKED) {
+        core.flush(index, net);
+    }
     let Core { slots, limits, pool, now, stats, .. } = core;
     let slot = slots.get_mut(index)?;
+    if slot.state != State::Open {
+        return None;
+    }
     stats.sent += slot.flush(net, pool, *now, limits);
     let kicked = slot.flags.has(Flags::KICK) || slot.wants_writable(limits);
     let reads = slot.ready.is_read() && slot.wants_read(limits);
@@ -227,17 +306,14 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
     }
     let len = if slot.extra.is_some() { unstash(core, frame, index) } else { 0 };
     let mut filled = Filled { len, eof: false, kicked };
-    let Core { slots, stats, running, .. } = core;
+    let Core { slots, stats, .. } = core;
     let slot = slots.get_mut(index)?;
     if reads && let Err(e) = read(slot, net, frame, &mut filled, stats) {
         core.abort(index, Reason::Io(e));
         return None;
     }
     filled.eof = slot.flags.has(Flags::EOF);
-    slot.flags.set(Flags::LENT);
-    let id = ConnId { index, generation: slot.generation };
-    running.push(index);
-    Some((filled, Lent { id, app: core::mem::take(&mut slot.app) }))
+    Some((filled, lend(core, index)?))
 }
 
 /// Reads once, behind what is in the buffer already.
@@ -315,8 +391,26 @@ fn stash(core: &mut Core, index: u32, rest: &[u8]) {
     }
 }
 
+/// Keeps input behind what is kept already.
+#[cfg(feature = "h2")]
+pub(super) fn stash_behind(core: &mut Core, index: u32, data: &[u8]) {
+    let kept = core.slots.get(index).map_or(0, Slot::tail);
+    if kept == 0 || data.is_empty() {
+        stash(core, index, data);
+        return;
+    }
+    if core.stashed + data.len() > core.limits.io.stash {
+        core.abort(index, Reason::Overload);
+        return;
+    }
+    core.stashed += data.len();
+    if let Some(extra) = core.extra(index) {
+        extra.tail.extend_from_slice(data);
+    }
+}
+
 /// Sends the rest of a goodbye; then the connection ends or waits for the peer's end.
-fn drain(h: &Handle, index: u32) {
+pub(super) fn drain(h: &Handle, index: u32) {
     let mut core = h.core();
     core.flush(index, &*h.0.net);
     let now = core.now;
@@ -465,6 +559,7 @@ impl Core {
         let Some(slot) = slots.get_mut(index) else { return };
         let mut random = || entropy.next(net);
         let mut cx = crate::proto::Cx { now: *now, limits, random: &mut random };
+        slot.hold_back();
         let due = slot.stack.on_deadline(&mut cx, &mut Tx::new(&mut slot.out, pool));
         if let Err(e) = due {
             broke(self, index, e);

@@ -74,6 +74,14 @@ impl Flags {
     /// Each read is a datagram: a short one has not emptied the socket, for which its end is taken
     /// as announced.
     pub(crate) const DATAGRAM: Self = Self(1 << 20);
+    /// It is a stream of a connection.
+    #[cfg_attr(not(feature = "h2"), allow(dead_code, reason = "only HTTP/2 has streams"))]
+    pub(crate) const STREAM: Self = Self(1 << 17);
+    /// It is a connection of streams.
+    #[cfg_attr(not(feature = "h2"), allow(dead_code, reason = "only HTTP/2 has streams"))]
+    pub(crate) const STREAMS: Self = Self(1 << 18);
+    /// Either: its output is not its own alone.
+    pub(crate) const LINKED: Self = Self(Self::STREAM.0 | Self::STREAMS.0);
     /// Any of them: a turn may have something to do though nothing has arrived.
     const STIRS: Self =
         Self(Self::KICK.0 | Self::WANT.0 | Self::SHARED.0 | Self::CONNECTING.0 | Self::FILE.0);
@@ -106,6 +114,9 @@ pub(crate) struct Slot {
     /// The first of the timers that hang on this connection; 0 is none, else index + 1.
     pub(crate) timers: u32,
     pub(crate) sock: Option<Sock>,
+    /// Of a stream: which one it is.
+    #[cfg(feature = "h2")]
+    pub(crate) link: super::link::Link,
     pub(crate) stack: Stack,
     pub(crate) app: App,
     pub(crate) out: Out,
@@ -197,6 +208,7 @@ impl Slot {
 
     /// When something is due here: by its protocol, its output or its state.
     fn due(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
+        self.hold_back();
         let since = self.since;
         let stall = || since + limits.io.write_stall;
         match self.state {
@@ -223,6 +235,13 @@ impl Slot {
     /// The race for its connection, if that is to a name and under way.
     pub(super) fn race(&self) -> Option<&Race> {
         self.extra.as_ref()?.race.as_deref()
+    }
+
+    /// Stops the clock of a response that is not the peer's to send now.
+    pub(crate) fn hold_back(&mut self) {
+        if self.flags.has(Flags::PAUSED) || !self.out.is_empty() {
+            self.stack.hold();
+        }
     }
 
     /// Sends what is queued, as far as the system takes it. Returns how many bytes it took.
@@ -279,7 +298,7 @@ impl Slot {
     }
 
     /// Lets a connection go on that had stopped because too much output waited.
-    fn after_send(&mut self, queued: usize, limits: &Limits) {
+    pub(super) fn after_send(&mut self, queued: usize, limits: &Limits) {
         let (high, low) = (limits.io.queue_high, limits.io.queue_low);
         if self.flags.has(Flags::BLOCKED) && self.out.len() <= high {
             self.flags.clear(Flags::BLOCKED);

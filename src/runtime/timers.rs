@@ -108,7 +108,7 @@ impl Handle {
     pub fn rearm(&self, timer: TimerId, after: Duration) -> bool {
         let mut core = self.core();
         let now = self.time(&mut core);
-        let known = core.sched.get(timer.0).is_some();
+        let known = matches!(core.sched.get(timer.0), Some(What::Timer(_)));
         if known {
             core.sched.arm(timer.0, due(now, after), Slack::Precise, now);
             self.reprogram(&mut core);
@@ -398,6 +398,10 @@ impl App {
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => {
                 handler.timer(&mut super::handler::ws::Cx::new(h, id), tag);
+            }
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(link) => {
+                link.timer(h, &super::handler::mqtt::Port::Direct(id), tag);
             }
             Self::Gone | Self::Listener(_) => {}
         }

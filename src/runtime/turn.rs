@@ -35,9 +35,10 @@ impl Handle {
     pub fn step(&self, timeout: Option<Duration>, budget: Budget) -> io::Result<Turn> {
         // Whatever callbacks drop, the ground stays until this turn leaves it.
         let this = self.clone();
-        if !this.is_on() {
-            return Ok(Turn::default());
-        }
+        let on = this.is_on();
+        // Detached or ended, it keeps what is reported and does nothing: a host that still watches
+        // its descriptor must not find that readable for ever.
+        let timeout = if on { timeout } else { Some(Duration::ZERO) };
         let mut events = this.core().events.pop().unwrap_or_default();
         let polled = this.0.driver.borrow_mut().poll(timeout, &mut events);
         let full = match polled {
@@ -49,6 +50,9 @@ impl Handle {
         };
         let now = this.0.driver.borrow().now();
         let found = this.harvest(events, now);
+        if !on {
+            return Ok(Turn::default());
+        }
         let Some(mut frame) = this.enter() else {
             return Ok(Turn { again: false, deadline: None, at_limit: true });
         };
@@ -74,16 +78,27 @@ impl Handle {
     /// Without it a modal loop works too, but what the outer turn had already harvested may wait
     /// until the first nested turn.
     pub fn modal<T>(&self, f: impl FnOnce() -> T) -> T {
-        let depth = {
-            let mut core = self.core();
-            let depth = core.depth;
-            core.mark_modal(depth, true);
-            depth
-        };
-        self.settle();
+        self.begin_modal();
         let result = f();
-        self.core().mark_modal(depth, false);
+        self.end_modal();
         result
+    }
+
+    /// Begins what [`modal`](Self::modal) does, where the host's loop cannot run in a closure. Each
+    /// is followed by [`end_modal`](Self::end_modal), in the same callback.
+    pub fn begin_modal(&self) {
+        let mut core = self.core();
+        let depth = core.depth;
+        core.mark_modal(depth, true);
+        drop(core);
+        self.settle();
+    }
+
+    /// Ends what [`begin_modal`](Self::begin_modal) began.
+    pub fn end_modal(&self) {
+        let mut core = self.core();
+        let depth = core.depth;
+        core.mark_modal(depth, false);
     }
 
     /// Sets whether turns are timed for [`Stats::turn`](crate::Stats::turn), at one more reading of
@@ -241,17 +256,23 @@ impl Handle {
     }
 
     fn flush_dirty(&self, core: &mut Core) {
+        self.flush_listed(core);
+        // A stream stands above its connection, which sends what it has.
+        for i in (0..core.running.len()).rev() {
+            if let Some(&index) = core.running.get(i) {
+                core.flush(index, &*self.0.net);
+                self.sync(core, index);
+            }
+        }
+        self.flush_listed(core);
+    }
+
+    fn flush_listed(&self, core: &mut Core) {
         while let Some(index) = core.dirty.pop() {
             if let Some(slot) = core.slots.get_mut(index) {
                 slot.flags.clear(Flags::DIRTY);
             }
             self.flush_one(core, index);
-        }
-        for i in 0..core.running.len() {
-            if let Some(&index) = core.running.get(i) {
-                core.flush(index, &*self.0.net);
-                self.sync(core, index);
-            }
         }
     }
 

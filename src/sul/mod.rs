@@ -61,6 +61,17 @@ impl Handle {
     pub const fn generation(self) -> u32 {
         self.generation
     }
+
+    /// Gives both as one number, which is not 0.
+    pub const fn bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
+    /// Takes what [`bits`](Self::bits) gave.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
 }
 
 /// How late a timer may be so that it fires together with others. It is never early.

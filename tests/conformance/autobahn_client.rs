@@ -9,11 +9,14 @@
 use std::cell::Cell;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
-use lodger::{Handle, Reason, Runtime, ws};
+use lodger::policy::Validity;
+use lodger::{Handle, Limits, Reason, Runtime, ws};
 
 /// The longest message of the suite.
 const MOST: u64 = 16 << 20;
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -32,7 +35,10 @@ fn main() -> ExitCode {
 }
 
 fn run(host: String, deflate: bool) -> Result<(), Box<dyn std::error::Error>> {
-    let rt = Runtime::standalone()?;
+    let mut limits = Limits::default();
+    // The suite computes for as long as it likes before it answers.
+    (limits.client.connect, limits.client.first_byte) = (PATIENCE, PATIENCE);
+    let rt = Runtime::standalone_with(limits)?;
     let suite = Rc::new(Suite { host, deflate, cases: Cell::new(0), complete: Cell::new(false) });
     suite.step(&rt, Step::Count)?;
     rt.run()?;
@@ -63,6 +69,7 @@ impl Suite {
             Step::Report => String::from("/updateReports?agent=lodger"),
         };
         let config = ws::Config::default().frame(MOST).message(MOST).fragments(u32::MAX);
+        let config = config.validity(Validity::never()).close_within(PATIENCE);
         let config = match step {
             Step::Case(_) if self.deflate => {
                 config.deflate(ws::Deflate::new().least(1).takeover(true))

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
 #![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
+mod bad_servers;
 mod chaos;
 mod client;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod event_source;
 mod events;
 mod fanout;
 mod files;
@@ -15,8 +17,11 @@ mod forms;
 mod http;
 mod idle;
 mod kit;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 #[cfg(unix)]
 mod names;
+mod pipeline;
 mod real;
 mod reentry;
 mod serving;

@@ -82,6 +82,29 @@ fn client(script: &str, env: &Path, set: &str) -> Res<String> {
     reported(&mut command, env, "autobahn-client")
 }
 
+/// `cargo xtask conformance httpwg [FILTER]`: the HTTP/2 suite of that name.
+pub(crate) fn run_httpwg(filter: Option<&str>) -> ExitCode {
+    let mut steps = Steps::new(false);
+    if steps.step("release build", || sh::build_release().map(|()| Outcome::Passed(String::new())))
+    {
+        steps.step("httpwg", || httpwg(filter));
+    }
+    steps.finish()
+}
+
+/// Runs the `httpwg` suite (RFC 9113, from the Rust registry) against the program without TLS.
+fn httpwg(filter: Option<&str>) -> Res<Outcome> {
+    let suite = install::httpwg()?;
+    let server = Server::start_h2_only()?;
+    let address = format!("127.0.0.1:{}", server.port());
+    let mut command = sh::command(300, &suite.to_string_lossy(), &["-a", &address]);
+    command.args(filter.iter().flat_map(|filter| ["-f", filter])).env("NO_COLOR", "1");
+    let printed = sh::text(&sh::check(&mut command)?.stdout);
+    server.terminate()?;
+    let summary = printed.lines().rev().find(|line| line.contains("Passed")).unwrap_or_default();
+    Ok(Outcome::Passed(summary.trim().to_owned()))
+}
+
 fn reported(command: &mut Command, env: &Path, reports: &str) -> Res<String> {
     let reports = sh::target(reports);
     // What an earlier run has left must not be taken for this one's.

@@ -6,20 +6,46 @@ use crate::steps::Outcome;
 use crate::{Res, sh};
 
 /// A program that some step runs, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &[&str]); 9] = [
+const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["gcc", "libc6-dev"]),
+    ("c++", &["g++"]),
+    ("readelf", &["binutils"]),
     ("curl", &["curl"]),
     ("pkg-config", &["pkg-config"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
-    ("python3", &["python3"]),
+    ("python3", &["python3", "python3-venv"]),
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
+    ("perl", &["perl"]),
+    ("tclsh", &["tcl"]),
+    ("wish", &["tk"]),
+    ("Xvfb", &["xvfb"]),
+    ("xvfb-run", &["xvfb", "xauth"]),
     ("chromium", &["chromium"]),
+    ("sway", &["sway"]),
+    ("grim", &["grim"]),
+    ("import", &["imagemagick"]),
 ];
 
 /// What pkg-config must find for the hosts' libraries, and the Debian packages that bring it.
-const LIBRARIES: [(&str, &[&str]); 1] = [("glib-2.0", &["libglib2.0-dev"])];
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("glib-2.0", &["libglib2.0-dev"]),
+    ("gtk4", &["libgtk-4-dev"]),
+    ("libuv", &["libuv1-dev"]),
+    ("libevent_core", &["libevent-dev"]),
+    ("libsystemd", &["libsystemd-dev"]),
+    ("Qt5Core", &["qtbase5-dev"]),
+    ("tcl", &["tcl-dev"]),
+];
+
+/// Files that nothing else announces, and the Debian packages that bring them.
+const FILES: &[(&str, &[&str])] = &[
+    ("/usr/include/ev.h", &["libev-dev"]),
+    ("/usr/share/doc/libanyevent-perl", &["libanyevent-perl"]),
+    ("/usr/share/doc/libev-perl", &["libev-perl"]),
+    ("/usr/share/doc/libffi-platypus-perl", &["libffi-platypus-perl"]),
+];
 
 /// The npm packages: a WebSocket client that is not ours, and what drives the browser.
 const NPM: [(&str, &str); 2] = [("ws", "8.18.3"), ("playwright-core", "1.56.1")];
@@ -31,6 +57,7 @@ pub(crate) fn debian() -> Res<Outcome> {
         .filter(|(program, _)| !sh::have(program))
         .flat_map(|(_, p)| *p)
         .chain(LIBRARIES.iter().filter(|(name, _)| !has_library(name)).flat_map(|(_, p)| *p))
+        .chain(FILES.iter().filter(|(path, _)| !Path::new(path).exists()).flat_map(|(_, p)| *p))
         .copied()
         .collect();
     if packages.is_empty() {
@@ -46,6 +73,21 @@ pub(crate) fn debian() -> Res<Outcome> {
     args.extend(packages);
     sh::check(sh::command(1800, "apt-get", &args).env("DEBIAN_FRONTEND", "noninteractive"))?;
     Ok(Outcome::Passed(format!("installed {list}")))
+}
+
+/// The Python package of a host, in an environment of its own under `target/`.
+const UVLOOP: &str = "uvloop==0.22.1";
+
+/// Makes that environment.
+pub(crate) fn python() -> Res<Outcome> {
+    let folder = sh::target("python").to_string_lossy().into_owned();
+    let pip = sh::target("python/bin/pip").to_string_lossy().into_owned();
+    if sh::run(60, &pip, &["show", "-q", "uvloop"]).is_ok() {
+        return Ok(Outcome::Passed("all there".into()));
+    }
+    sh::run(120, "python3", &["-m", "venv", &folder])?;
+    sh::run(600, &pip, &["-q", "install", UVLOOP])?;
+    Ok(Outcome::Passed(UVLOOP.into()))
 }
 
 fn has_library(name: &str) -> bool {
@@ -109,6 +151,19 @@ fn make_autobahn(python: &Path, env: &Path) -> Res {
     sh::run(300, &path(tools.join("bin/virtualenv")), &args)?;
     let suite = ["install", "-q", "incremental==16.10.1", "autobahntestsuite==25.10.1"];
     sh::run(600, &path(env.join("bin/pip")), &suite).map(drop)
+}
+
+/// Gives the HTTP/2 suite, built under `target/` if need be. Its lock file is its own: newer
+/// versions of what it is made of do not fit together.
+pub(crate) fn httpwg() -> Res<PathBuf> {
+    let root = sh::target("tools");
+    let suite = root.join("bin/httpwg");
+    if !suite.is_file() {
+        let into = root.to_string_lossy();
+        let args = ["install", "-q", "--locked", "--root", &into, "httpwg-cli@0.2.5"];
+        sh::run(1200, "cargo", &args)?;
+    }
+    Ok(suite)
 }
 
 fn python2() -> Option<PathBuf> {

@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `examples`,
 //! `platforms`, `conformance`, `fuzz`.
 //!
-//! Depends on std alone. What a command needs beyond cargo is installed where that is allowed, and
+//! Depends on std and cbindgen alone. What a command needs beyond cargo is installed where that is allowed, and
 //! otherwise the command says what it skips and why.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod conformance;
 mod count;
 mod examples;
 mod fuzz;
+mod header;
 mod install;
 mod load;
 mod platforms;
@@ -36,6 +37,7 @@ usage: cargo xtask COMMAND
 
   test                      everything; ends with `N passed, N failed, N skipped`
   tidy                      imports, file sizes, headings, forbidden words
+  header [--verify]         makes capi/include/lodger.h, or compares it
   program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
@@ -44,6 +46,8 @@ usage: cargo xtask COMMAND
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
+  conformance httpwg [FILTER]
+                            an HTTP/2 suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
 
 LODGER_PROGRAM=PATH tests, counts and measures that program instead of the release build;
@@ -55,6 +59,8 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),
+        ["header"] => header::run(false),
+        ["header", "--verify"] => header::run(true),
         ["program"] => program::run(),
         ["count", flags @ ..] => match count::Plan::parse(flags) {
             Some(plan) => count::run(plan),
@@ -75,6 +81,8 @@ fn main() -> ExitCode {
             [set, "client"] => conformance::run(set, Some(Role::Client)),
             _ => usage(),
         },
+        ["conformance", "httpwg"] => conformance::run_httpwg(None),
+        ["conformance", "httpwg", filter] => conformance::run_httpwg(Some(filter)),
         ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {
             Some(plan) => fuzz::run(&plan),
             None => usage(),

@@ -37,6 +37,11 @@ impl Server {
         Self::spawn(&mut plain(&["serve", "--listen", "127.0.0.1:0"]))
     }
 
+    /// As [`start`](Self::start), for HTTP/2 by prior knowledge alone.
+    pub(crate) fn start_h2_only() -> Res<Self> {
+        Self::spawn(&mut plain(&["serve", "--h2-only", "--listen", "127.0.0.1:0"]))
+    }
+
     /// As [`start`](Self::start), with room for `descriptors` open descriptors.
     pub(crate) fn start_with_descriptors(descriptors: u32) -> Res<Self> {
         let script = format!("ulimit -n {descriptors} && exec \"$@\"");

@@ -12,9 +12,10 @@ pub(crate) fn run() -> ExitCode {
     let mut steps = Steps::new(strict);
     steps.step("Debian packages", install::debian);
     steps.step("npm packages", install::npm);
+    steps.step("Python packages", install::python);
     sources(&mut steps);
     steps.step("cargo test", cargo_test);
-    examples::steps(&mut steps);
+    examples::steps(&mut steps, OPTIONAL);
     if steps.step("release build", || passed(sh::build_release())) {
         program::steps(&mut steps);
         count::steps(&mut steps, count::Plan::quick());
@@ -65,7 +66,7 @@ fn tidy_tree() -> Res<Outcome> {
 }
 
 /// Features that are off by default and have tests.
-pub(crate) const OPTIONAL: &str = "lodger/json,lodger-glib/glib";
+pub(crate) const OPTIONAL: &str = "lodger/json,lodger/mqtt,lodger-glib/glib";
 
 /// Gives the features of `lodger`, as its manifest names them.
 fn features() -> Vec<String> {

@@ -50,6 +50,29 @@ pub trait Nested {
     fn host(&self, name: &str);
 }
 
+impl<T: Nested + ?Sized> Nested for Rc<T> {
+    #[cfg(unix)]
+    fn fd(&self) -> io::Result<OwnedFd> {
+        (**self).fd()
+    }
+
+    fn dispatch(&self) -> io::Result<Turn> {
+        (**self).dispatch()
+    }
+
+    fn pending(&self) -> Pending {
+        (**self).pending()
+    }
+
+    fn now(&self) -> Micros {
+        (**self).now()
+    }
+
+    fn host(&self, name: &str) {
+        (**self).host(name);
+    }
+}
+
 /// A loop that takes guests.
 pub trait Host {
     /// What attaching returns.

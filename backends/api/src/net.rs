@@ -202,7 +202,8 @@ pub trait Net {
     /// Ends the sending direction; what was sent before still arrives.
     fn shutdown(&self, sock: Sock) -> io::Result<()>;
 
-    /// Takes the socket's pending error, such as that of a refused connect.
+    /// Takes the socket's pending error, such as that of a refused connect. A TCP socket that has
+    /// connected to itself was refused: nobody listens there.
     fn take_error(&self, sock: Sock) -> io::Result<Option<io::Error>>;
 
     /// Gives the address on this side.

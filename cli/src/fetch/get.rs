@@ -6,11 +6,11 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lodger::http::{Failure, Fetch, FetchCx as Cx, ResponseHead, Stage, Timing};
-use lodger::{ConnId, Handle, SendError, TimerId};
+use lodger::{ConnId, Handle, SendError};
 
 use super::Options;
 use super::resume::{self, Part};
@@ -32,8 +32,6 @@ pub(super) struct State {
     time: Option<SystemTime>,
     /// The connection that waits for our reader.
     paused: Option<ConnId>,
-    headed: bool,
-    clock: Option<TimerId>,
     outcome: Option<Result<(), Problem>>,
 }
 
@@ -50,8 +48,6 @@ impl State {
             bar: None,
             time: None,
             paused: None,
-            headed: false,
-            clock: None,
             outcome: None,
         })
     }
@@ -85,7 +81,6 @@ impl State {
         if !self.out.waits()
             && let Some(id) = self.paused.take()
         {
-            self.touch(h);
             // If it has gone meanwhile, that is told otherwise.
             let _ = h.pause(id, false);
         }
@@ -121,33 +116,7 @@ impl State {
         }
     }
 
-    /// Something went on: silence begins anew.
-    fn touch(&mut self, h: &Handle) {
-        if let Some(clock) = self.clock {
-            h.rearm(clock, self.patience());
-        }
-    }
-
-    fn patience(&self) -> Duration {
-        if self.headed { self.options.stall_timeout } else { self.options.answer_timeout }
-    }
-
-    /// Nothing went on for too long, unless it is our reader who lets us wait.
-    fn silent(&mut self, h: &Handle) {
-        if self.paused.is_some() {
-            self.touch(h);
-            return;
-        }
-        let seconds = self.patience().as_secs_f64();
-        self.fail(Problem::new(if self.headed {
-            format!("the response did not end: nothing came for {seconds} s")
-        } else {
-            format!("no response within {seconds} s")
-        }));
-    }
-
     fn head(&mut self, head: &ResponseHead<'_>) -> Result<(), Problem> {
-        self.headed = true;
         self.judge(head)?;
         let kept = self.kept(head)?;
         if let Some(path) = &self.options.output {
@@ -211,7 +180,6 @@ impl State {
             cx.abort();
             return;
         }
-        self.touch(cx.runtime());
         let written = self.out.put(chunk);
         self.wrote(written);
         self.stamp();
@@ -293,12 +261,11 @@ impl Get {
 }
 
 impl Fetch for Get {
-    fn head(&mut self, cx: &mut Cx<'_>, head: &ResponseHead<'_>) {
+    fn head(&mut self, _cx: &mut Cx<'_>, head: &ResponseHead<'_>) {
         if head.status < 200 {
             return;
         }
         let mut state = self.state.borrow_mut();
-        state.touch(cx.runtime());
         if let Err(problem) = state.head(head) {
             state.fail(problem);
         }
@@ -320,7 +287,6 @@ impl Fetch for Get {
             if self.buffer.is_empty() {
                 break;
             }
-            self.state.borrow_mut().touch(cx.runtime());
             match cx.write(&self.buffer) {
                 Ok(()) => self.buffer.clear(),
                 Err(SendError::Full { .. }) => {
@@ -345,12 +311,4 @@ fn told(failure: &Failure, state: &State) -> Problem {
     let partly = failure.stage == Stage::Body && state.time.is_some();
     let advice = if partly { " (go on with --resume)" } else { "" };
     Problem::new(format!("{}: {failure}{advice}", state.options.url))
-}
-
-/// Arms the clock that watches for silence.
-pub(super) fn watch(h: &Handle, state: &Rc<RefCell<State>>) {
-    let shared = Rc::clone(state);
-    let patience = state.borrow().patience();
-    let clock = h.every(patience, move |h| shared.borrow_mut().silent(h));
-    state.borrow_mut().clock = Some(clock);
 }

@@ -10,8 +10,11 @@
 use std::cell::{Cell, RefCell};
 use std::env;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+
+pub use lodger::Micros;
 
 use lodger::policy::Retry;
 use lodger::{Handle, Nested, Reason, Runtime, http, live::Live, ws};
@@ -20,6 +23,7 @@ use lodger::{Handle, Nested, Reason, Runtime, http, live::Live, ws};
 #[derive(Debug)]
 pub struct Guest {
     rt: Runtime,
+    addr: Option<SocketAddr>,
     state: Rc<State>,
 }
 
@@ -48,17 +52,33 @@ impl Guest {
     ///
     /// The address is taken, or no address; the system gave no kernel queue.
     pub fn new() -> io::Result<Self> {
-        let (rt, state) = (Runtime::standalone()?, Rc::<State>::default());
         let addr = env::var("LODGER_LISTEN").unwrap_or_else(|_| "127.0.0.1:0".into());
-        let listener = rt.listen(&addr, routes(&state)).map_err(|refused| refused.error)?;
-        if let Ok(url) = env::var("LODGER_FEED") {
-            subscribe(&rt, &url, &state)?;
-        }
-        if let Some(addr) = rt.local_addr(listener).and_then(|addr| addr.tcp()) {
+        let guest = Self::listening(&addr, env::var("LODGER_FEED").ok().as_deref())?;
+        if let Some(addr) = guest.addr {
             println!("listening on http://{addr}");
             io::stdout().flush()?;
         }
-        Ok(Self { rt, state })
+        Ok(guest)
+    }
+
+    /// As [`new`](Self::new), with what the environment says there, and without saying where.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn listening(addr: &str, feed: Option<&str>) -> io::Result<Self> {
+        let (rt, state) = (Runtime::standalone()?, Rc::<State>::default());
+        let listener = rt.listen(addr, routes(&state)).map_err(|refused| refused.error)?;
+        if let Some(url) = feed {
+            subscribe(&rt, url, &state)?;
+        }
+        let addr = rt.local_addr(listener).and_then(|addr| addr.tcp());
+        Ok(Self { rt, addr, state })
+    }
+
+    /// Gives the address that it listens on; none for a Unix socket.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
     }
 
     /// Gives what an adaptor's `attach` takes.
@@ -75,6 +95,16 @@ impl Guest {
     /// the guest's, which every adaptor allows.
     pub fn on_detach(&self, leave: impl FnOnce() + 'static) {
         *self.state.leave.borrow_mut() = Some(Box::new(leave));
+    }
+
+    /// Gives how many messages the WebSocket client has heard.
+    pub fn messages(&self) -> u64 {
+        self.state.messages.get()
+    }
+
+    /// Tells whether somebody has asked for `/detach`.
+    pub fn has_left(&self) -> bool {
+        self.state.left.get().is_some()
     }
 
     /// Counts a tick of the host's own timer. `true`: the guest has left 100 ticks ago, and the

@@ -22,7 +22,7 @@ pub enum Body {
     None,
     /// By its length in bytes, at least 1.
     Length(u64),
-    /// By chunks, possibly with trailers.
+    /// By chunks, possibly with trailers; over HTTP/2, by the end of its stream.
     Chunked,
 }
 

@@ -89,7 +89,7 @@ pub(super) fn token_run(bytes: &[u8]) -> usize {
 }
 
 /// Gives how many bytes at the front of `bytes` may stand in a request target.
-pub(super) fn target_run(bytes: &[u8]) -> usize {
+pub(crate) fn target_run(bytes: &[u8]) -> usize {
     run(bytes, TARGET)
 }
 
@@ -109,12 +109,12 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Tells whether `bytes` is a token.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_token_byte(b))
 }
 
 /// Tells whether `byte` is white space within a line: SP or HTAB.
-pub(super) fn is_blank(byte: u8) -> bool {
+pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
@@ -124,7 +124,7 @@ pub(super) fn is_value_byte(byte: u8) -> bool {
 }
 
 /// Gives the place of the first control character other than HTAB, at or after `from`.
-pub(super) fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     let mut from = from;
     loop {
         let at = find_any_control(bytes, from)?;

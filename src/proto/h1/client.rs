@@ -87,6 +87,14 @@ pub struct ResponseHead<'a> {
     pub fields: Fields<'a>,
 }
 
+#[cfg(feature = "h2")]
+impl<'a> ResponseHead<'a> {
+    /// Makes one that came over HTTP/2, of what was checked.
+    pub(crate) fn over_h2(status: u16, fields: Fields<'a>) -> Self {
+        Self { status, reason: b"", version: Version::Http2, fields }
+    }
+}
+
 impl ResponseHead<'_> {
     /// Gives how long the server asks to wait before the next request (RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<RetryAfter> {
@@ -175,6 +183,11 @@ impl ResponseReader {
     /// Tells whether the response is complete and the connection can carry another request.
     pub fn is_reusable(&self) -> bool {
         self.state == State::Done && self.keep
+    }
+
+    /// Tells whether, as far as is known, the connection can carry another request afterwards.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.state == State::Head || self.keep
     }
 
     /// Tells whether the input belongs to another protocol now.

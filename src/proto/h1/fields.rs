@@ -42,6 +42,7 @@ pub enum Known {
 
 impl Known {
     /// Gives the number of the known name that `name` is, in any case; 0 for others.
+    #[cfg(feature = "h2")]
     pub(crate) fn number(name: &[u8]) -> u8 {
         Self::of(name).map_or(0, |known| known as u8)
     }
@@ -108,6 +109,12 @@ impl<'a> Fields<'a> {
     /// Joins the bytes of a section and the places in it.
     pub(crate) fn new(head: &'a [u8], spans: &'a [FieldSpan]) -> Self {
         Self { head, spans }
+    }
+
+    /// Gives the bytes and the places in them.
+    #[cfg(feature = "h2")]
+    pub(crate) fn parts(&self) -> (&'a [u8], &'a [FieldSpan]) {
+        (self.head, self.spans)
     }
 
     /// Gives the value of the first field of that name.

@@ -28,7 +28,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// What follows the first `?`, without it.
     pub query: Option<&'a str>,
-    /// Host and port as the peer named them; empty if an HTTP/1.0 request names none.
+    /// Host and port as the peer named them; empty if a request of another version than HTTP/1.1
+    /// names none.
     pub host: &'a str,
     /// The version.
     pub version: Version,
@@ -38,10 +39,27 @@ pub struct Request<'a> {
     pub body: Body,
     /// The peer asks for the WebSocket protocol in a way that may be granted by
     /// [`Server::switch`]: a GET of HTTP/1.1 without a body, with `upgrade` in Connection and
-    /// `websocket` in Upgrade. Otherwise Upgrade is to be ignored.
+    /// `websocket` in Upgrade; over HTTP/2, a CONNECT for `websocket` (RFC 8441). Otherwise
+    /// Upgrade is to be ignored.
     ///
     /// [`Server::switch`]: super::Server::switch
     pub upgrade: bool,
+}
+
+#[cfg(feature = "h2")]
+impl<'a> Request<'a> {
+    /// Makes one that came over HTTP/2, of what was checked.
+    pub(crate) fn over_h2(
+        method: &'a str,
+        target: &'a str,
+        (path, query): (&'a str, Option<&'a str>),
+        host: &'a str,
+        fields: Fields<'a>,
+        body: Body,
+        upgrade: bool,
+    ) -> Self {
+        Self { method, target, path, query, host, version: Version::Http2, fields, body, upgrade }
+    }
 }
 
 /// What a request asks of the connection, beside what the application is told.
@@ -357,12 +375,18 @@ pub(super) fn check_host(value: &[u8]) -> Result<(), Fault> {
     }
 }
 
+/// Tells whether `value` is a host as [`check_host`] has it.
+#[cfg(feature = "h2")]
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    check_host(value).is_ok()
+}
+
 fn is_port(digits: &[u8]) -> bool {
     digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Tells whether a method may be sent: a token that a server of ours would read.
-pub(super) fn is_method(method: &str) -> bool {
+pub(crate) fn is_method(method: &str) -> bool {
     method.len() <= METHOD_MAX && is_token(method.as_bytes())
 }
 

@@ -31,6 +31,8 @@ mod tests;
 mod write;
 
 pub use body::Body;
+#[cfg(feature = "h2")]
+pub(crate) use chars::{find_control, is_blank, is_token, target_run};
 #[cfg(any(test, fuzzing))]
 pub use check::fuzz_h1;
 pub use client::{RequestHead, ResponseEvent, ResponseHead, ResponseReader, put_request};
@@ -39,6 +41,8 @@ pub use cookie::{Cookie, SameSite, cookies};
 pub use date::{RetryAfter, parse_http_date};
 pub use fields::{Fields, Known};
 pub use head::Request;
+#[cfg(feature = "h2")]
+pub(crate) use head::{is_host, is_method};
 pub use server::{Event, Server};
 pub use write::{BodyWriter, Length, Response, http_date, put_chunk, put_field, reason};
 
@@ -50,6 +54,8 @@ pub enum Version {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2, whose messages mean the same: RFC 9113, section 8.
+    Http2,
 }
 
 /// What is wrong with the peer's bytes: the status that says so (0 is to hang up without a word),

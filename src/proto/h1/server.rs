@@ -398,6 +398,12 @@ impl Server {
         self.reading == Reading::Body
     }
 
+    /// Tells whether nothing has been read of it: it may be of another protocol.
+    #[cfg(feature = "h2")]
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.begun == 0 && self.reading == Reading::Idle
+    }
+
     /// Tells whether nothing is going on: no byte of a next request has arrived.
     pub fn is_idle(&self) -> bool {
         self.reading == Reading::Idle

@@ -95,6 +95,8 @@ impl Stack {
     pub(crate) fn takes(&self, cargo: Cargo) -> Takes {
         match (self, cargo) {
             (Self::H1(http), Cargo::Piece) if http.sends_body() => Takes::Yes,
+            #[cfg(feature = "h2")]
+            (Self::Exchange(exchange), Cargo::Piece) if exchange.sends_body() => Takes::Yes,
             #[cfg(feature = "ws")]
             (Self::Ws(ws), Cargo::Message(_)) => match ws.takes_message() {
                 Ok(true) => Takes::Yes,
@@ -112,6 +114,11 @@ impl Stack {
     pub(crate) fn share<'p>(&mut self, parcel: &Parcel<'p>) -> Option<&'p [u8]> {
         match self {
             Self::H1(http) => http.share(parcel.wire, parcel.payload).ok(),
+            #[cfg(feature = "h2")]
+            Self::Exchange(exchange) => {
+                let taken = exchange.count(parcel.payload.len() as u64).ok()?;
+                Some(if taken { parcel.payload } else { &[] })
+            }
             #[cfg(feature = "ws")]
             Self::Ws(ws) if ws.role() == ws::Role::Server => Some(parcel.wire),
             _ => None,

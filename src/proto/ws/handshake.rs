@@ -31,6 +31,7 @@ pub struct Offer<'a> {
     #[cfg(feature = "deflate")]
     extensions: Lines<'a>,
     secure: bool,
+    keyless: bool,
 }
 
 impl<'a> Offer<'a> {
@@ -47,6 +48,14 @@ impl<'a> Offer<'a> {
     #[must_use]
     pub fn secure(mut self, on: bool) -> Self {
         self.secure = on;
+        self
+    }
+
+    /// Sets whether the request came on a stream of HTTP/2, where nothing is proven by a key:
+    /// RFC 8441, section 5.
+    #[must_use]
+    pub fn keyless(mut self, on: bool) -> Self {
+        self.keyless = on;
         self
     }
 
@@ -205,7 +214,7 @@ pub fn accept<'a>(req: &Offer<'a>, config: &Config) -> Result<Accept<'a>, Refusa
     }
     check_version(req.version.value)?;
     let key = req.key.value.filter(|key| base64::is_of_16_bytes(key));
-    let Some(key) = key else {
+    let Some(key) = key.or(req.keyless.then_some(&[][..])) else {
         return Err(Refusal::new(400, "RFC 6455, 4.2.1: Sec-WebSocket-Key is 16 bytes in base64"));
     };
     if req.origin.value.is_some_and(|origin| !lets_in(config.origin_rule(), origin, req)) {

@@ -72,13 +72,16 @@ pub struct Failure {
     pub timing: Timing,
     /// Nothing of the request was sent: trying again does nothing twice.
     pub never_sent: bool,
+    /// The connection ended without a word about this request: what is idempotent may be tried
+    /// again.
+    pub unanswered: bool,
 }
 
 impl Failure {
     /// A failure before anything was opened.
     #[cfg(feature = "client")]
     pub(crate) fn before(stage: Stage, why: Reason) -> Self {
-        Self { stage, why, timing: Timing::default(), never_sent: true }
+        Self { stage, why, timing: Timing::default(), never_sent: true, unanswered: true }
     }
 }
 
@@ -123,6 +126,17 @@ pub trait Fetch: 'static {
 pub(crate) trait Owner: 'static {
     /// A response is whole, and its connection can be used again.
     fn idle(&self, h: &Handle, id: ConnId);
+
+    /// Gives who waits for the next response on the connection.
+    fn next(&self) -> Option<Waiter>;
+}
+
+/// Who waits for a response behind another.
+pub(crate) struct Waiter {
+    pub(crate) fetch: Box<dyn Fetch>,
+    pub(crate) began: Micros,
+    /// Bytes sent on the connection before its request.
+    pub(crate) base: u64,
 }
 
 /// The user's end of a client connection.
@@ -147,30 +161,49 @@ impl Asker {
         Timing::of(self.began, self.named, self.connected, self.head, now)
     }
 
-    /// The response is whole.
+    /// The response is whole; the next one on the connection is for whoever waited behind.
     pub(crate) fn done(&mut self, h: &Handle) {
         let timing = self.timing(h.now());
-        if let Some(mut fetch) = self.fetch.take() {
-            fetch.closed(h, Ok(timing));
+        let Some(mut fetch) = self.fetch.take() else { return };
+        fetch.closed(h, Ok(timing));
+        if let Some(next) = self.owner.next() {
+            (self.fetch, self.began, self.base) = (Some(next.fetch), next.began, next.base);
+            (self.connected, self.head) = (None, None);
         }
     }
 
     /// The connection has ended before the response was whole.
     pub(crate) fn lost(&mut self, h: &Handle, id: ConnId, why: Reason) {
-        let Some(mut fetch) = self.fetch.take() else { return };
-        let timing = self.timing(h.now());
-        let (sent, connecting) = h
-            .core()
-            .named(id)
-            .map_or((0, true), |slot| (slot.sent, slot.flags.has(Flags::CONNECTING)));
-        let stage = match self.head {
-            _ if matches!(why, Reason::Name(_)) => Stage::Name,
+        let (sent, connecting, eof) = h.core().named(id).map_or((0, true, true), |slot| {
+            (slot.sent, slot.flags.has(Flags::CONNECTING), slot.flags.has(Flags::EOF))
+        });
+        let stage = match why {
+            Reason::Name(_) => Stage::Name,
             _ if connecting => Stage::Connect,
-            None => Stage::FirstByte,
-            Some(_) => Stage::Body,
+            _ => Stage::FirstByte,
         };
-        let never_sent = sent <= self.base;
-        fetch.closed(h, Err(Failure { stage, why, timing, never_sent }));
+        if let Some(mut fetch) = self.fetch.take() {
+            let timing = self.timing(h.now());
+            let never_sent = sent <= self.base;
+            let unanswered = self.head.is_none() && (eof || matches!(why, Reason::Io(_)));
+            let stage = if self.head.is_some() { Stage::Body } else { stage };
+            let failure = Failure { stage, why, timing, never_sent, unanswered };
+            h.guarded(|h| {
+                fetch.closed(h, Err(failure));
+                drop(fetch);
+            });
+        }
+        // That the connection ended in good order is an end all the same for those behind.
+        let why = if why == Reason::Done { Reason::Eof } else { why };
+        while let Some(Waiter { mut fetch, began, base }) = self.owner.next() {
+            let timing = Timing::of(began, None, None, None, h.now());
+            let never_sent = sent <= base;
+            let failure = Failure { stage, why, timing, never_sent, unanswered: true };
+            h.guarded(|h| {
+                fetch.closed(h, Err(failure));
+                drop(fetch);
+            });
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Orphan;
 use super::http::{Answer, Outcome};
 use crate::Error;
 use crate::proto::h1::{self, Length};
-use crate::proto::stack::Stack;
+use crate::proto::stack::{Answering, Stack};
 use crate::runtime::Handle;
 use crate::runtime::id::{ConnId, SendError};
 use crate::runtime::slot::{Flags, State};
@@ -93,16 +93,14 @@ impl Handle {
     /// Whether an exchange's answer is still to be completed.
     pub(crate) fn awaits(&self, id: ExchangeId) -> bool {
         let mut core = self.core();
-        core.open(id.conn).is_some_and(|slot| {
-            slot.seq == id.seq && matches!(&slot.stack, Stack::H1(http) if http.awaits_answer())
-        })
+        core.open(id.conn).is_some_and(|slot| slot.seq == id.seq && slot.stack.awaits_answer())
     }
 
     /// Works on the answer of an exchange that is under way.
     pub(in crate::runtime) fn exchange<T>(
         &self,
         id: ExchangeId,
-        f: impl FnOnce(&mut h1::Server, &mut crate::io::Tx<'_>, &[u8; 29]) -> Result<T, Error>,
+        f: impl FnOnce(&mut Answering<'_>, &mut crate::io::Tx<'_>, &[u8; 29]) -> Result<T, Error>,
     ) -> Result<T, SendError> {
         let mut core = self.core();
         let core = &mut *core;
@@ -118,11 +116,19 @@ impl Handle {
             let mut cx = crate::proto::Cx { now, limits: &core.limits, random: &mut random };
             slot.put_pending(&mut cx, &mut core.pool, &mut core.extras, usize::MAX);
         }
+        #[cfg(feature = "h2")]
+        if slot.flags.has(Flags::STREAM) {
+            let date = *core.date.get(now, &*self.0.net);
+            let done = core.answer_on_stream(id.conn.index, |http, tx| f(http, tx, &date))?;
+            self.touch(core, id.conn.index, !http_goes_on(core, id.conn.index));
+            return Ok(done);
+        }
         let Stack::H1(http) = &mut slot.stack else { return Err(SendError::Gone) };
         if !http.awaits_answer() {
             return Err(SendError::Gone);
         }
         let date = core.date.get(now, &*self.0.net);
+        let http = &mut Answering::H1(http);
         let done = f(http, &mut crate::io::Tx::new(&mut slot.out, &mut core.pool), date)?;
         self.touch(core, id.conn.index, !http_goes_on(core, id.conn.index));
         Ok(done)
@@ -187,6 +193,8 @@ impl Handle {
 fn http_goes_on(core: &crate::runtime::core::Core, index: u32) -> bool {
     core.slots.get(index).is_some_and(|slot| match &slot.stack {
         Stack::H1(http) => http.awaits_answer(),
+        #[cfg(feature = "h2")]
+        Stack::Exchange(exchange) => exchange.awaits_answer(),
         _ => true,
     })
 }

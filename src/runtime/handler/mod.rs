@@ -12,6 +12,8 @@ use crate::proto::stack::Stack;
 pub(crate) mod client;
 pub(crate) mod exchange;
 pub(crate) mod http;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
 pub(crate) mod raw;
 #[cfg(feature = "ws")]
 pub(crate) mod ws;
@@ -37,6 +39,8 @@ pub(crate) enum App {
         /// Its route asked for chunks instead of whole messages.
         chunks: bool,
     },
+    #[cfg(feature = "mqtt")]
+    Mqtt(Box<dyn mqtt::Link>),
 }
 
 impl core::fmt::Debug for App {
@@ -49,6 +53,8 @@ impl core::fmt::Debug for App {
             Self::Client(_) => "Client",
             #[cfg(feature = "ws")]
             Self::Ws { .. } => "Ws",
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => "Mqtt",
         })
     }
 }
@@ -69,6 +75,8 @@ impl App {
             }
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.writable(&mut ws::Cx::new(h, id), room),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(link) => link.writable(h, &mqtt::Port::Direct(id)),
             Self::Gone | Self::Listener(_) => {}
         }
     }
@@ -84,6 +92,8 @@ impl App {
             Self::Client(asker) => asker.lost(h, id, why),
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.closed(&mut ws::Cx::new(h, id), why),
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(link) => link.closed(h, &mqtt::Port::Direct(id), why),
             Self::Gone | Self::Listener(_) => {}
         }
     }
@@ -139,6 +149,8 @@ pub struct Service(Kind);
 enum Kind {
     Raw(Rc<raw::Factory>),
     Http(Rc<dyn http::Routes>),
+    #[cfg(feature = "mqtt")]
+    Mqtt(Rc<mqtt::Factory>),
 }
 
 impl core::fmt::Debug for Service {
@@ -157,6 +169,11 @@ impl Service {
         Self(Kind::Raw(factory))
     }
 
+    #[cfg(feature = "mqtt")]
+    pub(crate) fn mqtt(factory: Rc<mqtt::Factory>) -> Self {
+        Self(Kind::Mqtt(factory))
+    }
+
     /// Makes the two ends of a fresh connection; `None` if its handler was refused. Runs user code.
     pub(crate) fn make(&self, h: &Handle, accepted: &raw::Accepted<'_>) -> Option<(Stack, App)> {
         match &self.0 {
@@ -165,6 +182,13 @@ impl Service {
                 let core = h.core();
                 let server = crate::proto::h1::Server::new(core.now, &core.limits);
                 Some((Stack::H1(server), App::Http { routes: Rc::clone(routes), stream: None }))
+            }
+            #[cfg(feature = "mqtt")]
+            Kind::Mqtt(factory) => {
+                let link = factory(h, accepted)?;
+                let now = h.core().now;
+                let mqtt = crate::proto::mqtt::Mqtt::server(now);
+                Some((Stack::Mqtt(Box::new(mqtt)), App::Mqtt(link)))
             }
         }
     }

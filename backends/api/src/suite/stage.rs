@@ -12,9 +12,11 @@ use super::{Failure, Guest, Id, Loop, OnData, Stay, Subject, clock};
 
 /// A guest in its host.
 pub(super) struct Stage {
+    // Dropped in this order: the guest leaves, and its handlers let go of the host, before the
+    // host's loop is freed.
+    stay: Option<Box<dyn Stay>>,
     pub(super) guest: Rc<Guest>,
     pub(super) host: Rc<dyn Loop>,
-    stay: Option<Box<dyn Stay>>,
     patience: Duration,
 }
 

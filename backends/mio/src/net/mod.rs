@@ -205,7 +205,11 @@ impl Net for OsNet {
     }
 
     fn take_error(&self, sock: Sock) -> io::Result<Option<io::Error>> {
-        self.with(sock, |fd| socket_error(fd)).map(|pending| pending.err().map(io::Error::from))
+        let pending = self.with(sock, |fd| socket_error(fd))?;
+        if pending.is_ok() && self.with(sock, |fd| Ok(is_own_peer(fd)))? {
+            return Ok(Some(io::ErrorKind::ConnectionRefused.into()));
+        }
+        Ok(pending.err().map(io::Error::from))
     }
 
     fn local_addr(&self, sock: Sock) -> io::Result<Addr> {
@@ -270,6 +274,14 @@ fn prepare_adopted(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// A connect that goes on is as good as one that is done.
+/// Whether a TCP socket is connected to itself: nobody listens at a port of the range that the system
+/// chooses from, and it has chosen just that one (RFC 9293, section 3.5: simultaneous open).
+fn is_own_peer(fd: BorrowedFd<'_>) -> bool {
+    let own = getsockname(fd).ok().and_then(|addr| SocketAddr::try_from(addr).ok());
+    let peer = getpeername(fd).ok().flatten().and_then(|addr| SocketAddr::try_from(addr).ok());
+    own.is_some() && own == peer
+}
+
 fn begun(result: rustix::io::Result<()>) -> io::Result<()> {
     match result {
         Err(Errno::INPROGRESS | Errno::INTR) => Ok(()),

@@ -3,6 +3,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use rustix::io::fcntl_getfd;
+use rustix::net::socket;
 use rustix::net::sockopt::tcp_nodelay;
 
 use super::*;
@@ -161,6 +162,23 @@ fn a_refused_connect_is_told_by_take_error() {
     };
 
     assert_eq!(refusal.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+/// A socket that met itself would hear its own request as the answer.
+#[test]
+fn a_connection_to_itself_is_refused() {
+    let net = net();
+    let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&fd, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let own = SocketAddr::try_from(getsockname(&fd).unwrap()).unwrap();
+    connect(&fd, &own).unwrap();
+    let sock = net.adopt(fd).unwrap();
+
+    let refusal = net.take_error(sock).unwrap().map(|e| e.kind());
+
+    assert_eq!(refusal, Some(io::ErrorKind::ConnectionRefused));
+    let (near, far) = pair(&net);
+    assert!(net.take_error(near).unwrap().is_none() && net.take_error(far).unwrap().is_none());
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! What C sees, one file a subject; `border` has what they share.
+
+mod border;
+mod fetch;
+mod ops;
+mod remote;
+mod request;
+mod runtime;
+mod server;
+mod stats;
+mod timer;
+mod ws;
+mod ws_client;

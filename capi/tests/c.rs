@@ -1,0 +1,207 @@
+//! The C API, by programs in C: compiled with all warnings as errors, run, some under valgrind.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a test, and what it skips is said")]
+
+mod build;
+
+use std::path::Path;
+use std::process::Command;
+
+use build::{Program, crate_dir, have, library_dir};
+
+/// Runs one program as it is.
+fn run(program: &Program) {
+    program.run(&program.build(), &[]);
+}
+
+/// Runs one program as it is, and once more under valgrind.
+fn run_and_check_memory(program: &Program) {
+    let binary = program.build();
+    program.run(&binary, &[]);
+    if !have("valgrind") {
+        println!("skipped: no valgrind");
+        return;
+    }
+    let flags = ["-q", "--error-exitcode=9", "--leak-check=full", "--fair-sched=yes"];
+    program.run(&binary, &flags);
+}
+
+#[test]
+fn a_server_answers_and_a_client_asks() {
+    run_and_check_memory(&Program::new("serve"));
+}
+
+#[test]
+fn websockets_are_accepted_refused_flooded_closed_and_come_back() {
+    run_and_check_memory(&Program::new("ws"));
+}
+
+#[test]
+fn what_is_against_the_contract_is_told_or_does_nothing() {
+    run_and_check_memory(&Program::new("bad"));
+}
+
+#[test]
+fn values_of_other_threads_arrive_or_are_freed() {
+    run_and_check_memory(&Program::new("remote"));
+}
+
+#[test]
+fn a_host_that_watches_each_descriptor_has_a_guest() {
+    run_and_check_memory(&Program::new("ops"));
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_send_raises_no_signal() {
+    run(&Program::new("sigpipe"));
+}
+
+#[test]
+fn a_modal_loop_serves_all_others() {
+    run(&Program::new("modal"));
+}
+
+#[test]
+fn a_guest_of_glib_comes_and_goes() {
+    run_with_library("glib", "glib-2.0");
+}
+
+#[test]
+fn a_guest_of_libuv_comes_and_goes() {
+    run_with_library("uv", "libuv");
+}
+
+fn run_with_library(name: &str, library: &str) {
+    match Program::new(name).with_library(library) {
+        Some(program) => run(&program),
+        None => println!("skipped: no {library}"),
+    }
+}
+
+#[test]
+fn a_callback_that_may_throw_is_refused_by_the_compiler() {
+    let program = Program::cpp("throw", "c++17");
+
+    let why = program.compile().unwrap_err();
+
+    assert!(why.contains("noexcept"), "{why}");
+}
+
+#[test]
+fn a_callback_that_throws_nevertheless_ends_the_process_with_a_message() {
+    let binary = Program::cpp("throw", "c++11").build();
+
+    let output = Command::new(binary).output().unwrap();
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{:?}", output.status);
+    assert!(said.contains("foreign exception"), "{said}");
+}
+
+#[test]
+fn the_library_needs_libc_and_libgcc_alone() {
+    let library = library_dir().join("liblodger.so");
+
+    let output = Command::new("readelf").arg("-d").arg(library).output().unwrap();
+
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let needed = text.lines().filter(|line| line.contains("(NEEDED)"));
+    let needed: Vec<&str> =
+        needed.filter_map(|line| line.split('[').nth(1)?.strip_suffix(']')).collect();
+    let allowed = ["libc.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
+    assert!(needed.contains(&"libc.so.6"), "{text}");
+    assert!(needed.iter().all(|name| allowed.contains(name)), "{needed:?}");
+}
+
+#[test]
+fn python_loads_it_and_an_exception_there_harms_nobody() {
+    if !have("python3") {
+        println!("skipped: no python3");
+        return;
+    }
+    let script = crate_dir().join("tests/c/load.py");
+    let library = library_dir().join("liblodger.so");
+
+    let output = Command::new("python3").arg(script).arg(library).output().unwrap();
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("out of a callback"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "fired\n");
+}
+
+#[test]
+fn the_header_is_cpp_too() {
+    for standard in ["c++11", "c++20"] {
+        let header = crate_dir().join("include/lodger.h");
+        let args = ["-fsyntax-only", "-x", "c++", "-Wall", "-Wextra", "-Wconversion", "-Werror"];
+
+        let mut compiler = Command::new("c++");
+        let output =
+            compiler.args(args).arg(format!("-std={standard}")).arg(header).output().unwrap();
+
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Runs the counted laws in Python's loop, by the binding of the example.
+fn laws(python: &Path, args: &[&str]) {
+    let example = crate_dir().join("../foreign-loop-examples/python-asyncio");
+
+    let output = Command::new(python)
+        .arg(crate_dir().join("tests/c/laws.py"))
+        .args(args)
+        .env("LODGER_LIBRARY", library_dir().join("liblodger.so"))
+        .env("PYTHONPATH", example)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("UV_USE_IO_URING", "0")
+        .output()
+        .unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.starts_with(b"10 laws in"));
+}
+
+#[test]
+fn the_laws_hold_in_asyncio() {
+    if !have("python3") {
+        println!("skipped: no python3");
+        return;
+    }
+    laws(Path::new("python3"), &[]);
+}
+
+#[test]
+fn the_laws_hold_in_uvloop() {
+    let python = library_dir().join("../python/bin/python");
+    if !python.is_file() {
+        println!("skipped (optional): no uvloop; `cargo xtask test` installs it");
+        return;
+    }
+    laws(&python, &["uvloop"]);
+}
+
+#[test]
+fn three_thousand_connections_fit_into_a_host_on_select() {
+    let tcl = Program::example("tk", "shim.c").with_library("tcl");
+    let Some(module) = tcl.filter(|_| have("tclsh") && have("python3")) else {
+        println!("skipped: no tcl-dev, tclsh or python3");
+        return;
+    };
+    let many = |name: &str| crate_dir().join(format!("tests/c/many.{name}"));
+
+    let output = Command::new("python3")
+        .arg(many("py"))
+        .arg("tclsh")
+        .arg(many("tcl"))
+        .arg(module.build())
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said == "3000 connections\n" || said.starts_with("skipped: "), "{said}");
+    print!("{}", said.replace("3000 connections\n", ""));
+}

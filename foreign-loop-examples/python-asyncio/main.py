@@ -1,0 +1,63 @@
+"""lodger in asyncio's loop, or in uvloop's: main.py [uvloop]"""
+
+import asyncio
+import os
+import platform
+import sys
+
+import lodger
+
+
+class Guest:
+    def __init__(self):
+        self.ticks = self.messages = 0
+        self.connected = False
+        self.left_at = None
+        self.rt = rt = lodger.Runtime()
+        rt.echo("/echo")
+        rt.get("/ticks", lambda: str(self.ticks))
+        rt.get("/feed", lambda: f"{self.messages} {'connected' if self.connected else 'waiting'}")
+        rt.get("/detach", self.leave)
+        rt.live("/_lodger", "/")
+        address = rt.listen(os.environ.get("LODGER_LISTEN", "127.0.0.1:0"))
+        if "LODGER_FEED" in os.environ:
+            rt.subscribe(os.environ["LODGER_FEED"], self.feed_open, self.feed_message, self.feed_closed)
+        print(f"listening on http://{address}", flush=True)
+
+    def leave(self):
+        self.rt.detach()
+        self.left_at = self.ticks
+        return "bye"
+
+    def feed_open(self):
+        self.connected = True
+
+    def feed_message(self, _data):
+        self.messages += 1
+
+    def feed_closed(self):
+        self.connected = False
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    name = "uvloop" if type(loop).__module__.startswith("uvloop") else "asyncio"
+    guest = Guest()
+    guest.rt.attach(loop, f"{name} (CPython {platform.python_version()})")
+
+    # The host's own timer.
+    next_tick = loop.time()
+    while guest.left_at is None or guest.ticks < guest.left_at + 100:
+        next_tick += 0.01
+        await asyncio.sleep(max(0, next_tick - loop.time()))
+        guest.ticks += 1
+    guest.rt.close()
+    print(f"100 more ticks, {len(os.listdir('/proc/self/task'))} threads", flush=True)
+
+
+if sys.argv[1:] == ["uvloop"]:
+    import uvloop
+
+    uvloop.run(main())
+else:
+    asyncio.run(main())

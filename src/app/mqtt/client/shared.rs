@@ -1,0 +1,507 @@
+//! What a client keeps between its connections.
+
+use core::cell::Cell;
+use core::time::Duration;
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::format;
+use std::rc::Rc;
+use std::vec::Vec;
+
+use lodger_backend::Micros;
+
+use super::link::ClientLink;
+use super::{Client, ClientEvent, OnMessage, Outgoing, Published, QueueFull};
+use crate::app::url::Url;
+use crate::proto::mqtt::{
+    Code, Connect, Disconnect, Item, Message, Mqtt, Next, Offer, Options, Properties, Property,
+    PropertyList, Qos, Session, Version, Will, check_topic,
+};
+use crate::proto::stack::Stack;
+use crate::runtime::handler::App;
+use crate::runtime::handler::mqtt::Port;
+use crate::runtime::{Gone, Handle, SendError, TimerId};
+use crate::{Error, MqttLimits};
+
+/// Tells a user what became of a message.
+pub(super) type Done = Box<dyn FnOnce(&Handle, Published)>;
+
+/// A message whose end somebody waits for.
+pub(super) struct Sent {
+    pub(super) done: Option<Done>,
+    timer: Option<TimerId>,
+}
+
+/// All users of one filter.
+pub(super) struct Filter {
+    pub(super) options: Options,
+    pub(super) users: Vec<(u64, Rc<OnMessage>)>,
+    /// The server was asked on this connection, or knows from an earlier one.
+    pub(super) asked: bool,
+    pub(super) code: Option<Code>,
+}
+
+/// What a SUBACK or UNSUBACK is waited for.
+pub(super) type Asked = Vec<Box<str>>;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) session: Session,
+    pub(super) port: Option<Port>,
+    pub(super) up: bool,
+    pub(super) subs: BTreeMap<Box<str>, Filter>,
+    pub(super) asked: BTreeMap<u16, Asked>,
+    pub(super) sent: BTreeMap<u64, Sent>,
+    /// Counts messages and users.
+    pub(super) count: u64,
+    /// A publish heard `Full`.
+    pub(super) full: bool,
+    pub(super) failures: u32,
+    /// What the server said in its DISCONNECT or CONNACK.
+    pub(super) code: Option<Code>,
+}
+
+pub(super) struct Shared {
+    pub(super) h: Handle,
+    pub(super) client: Client,
+    url: Url,
+    pub(super) limits: MqttLimits,
+    pub(super) state: RefCell<State>,
+    pub(super) stopped: Cell<bool>,
+    waiting: Cell<Option<TimerId>>,
+}
+
+/// Takes the URL of a server apart. `mqtt` is read as the schemes that are known are.
+pub(super) fn parse(url: &str) -> Result<Url, Error> {
+    match url.strip_prefix("mqtt://").or_else(|| url.strip_prefix("tcp://")) {
+        Some(rest) => {
+            let port = rest.rsplit(']').next().unwrap_or(rest).contains(':');
+            let port = if port { "" } else { ":1883" };
+            Url::parse(&format!("http://{}{port}/", rest.trim_end_matches('/')))
+        }
+        None if url.starts_with("unix:") => Url::parse(url),
+        None if cfg!(feature = "ws") && url.starts_with("ws://") => Url::parse(url),
+        None => Err(Error::misuse("an MQTT URL begins with mqtt://, unix: or ws://")),
+    }
+}
+
+impl Shared {
+    pub(super) fn new(h: &Handle, client: Client, url: Url, limits: MqttLimits) -> Rc<Self> {
+        Rc::new(Self {
+            h: h.clone(),
+            client,
+            url,
+            limits,
+            state: RefCell::default(),
+            stopped: Cell::new(false),
+            waiting: Cell::new(None),
+        })
+    }
+
+    /// Makes one attempt, which ends in the link's `closed`.
+    pub(super) fn dial(this: &Rc<Self>) {
+        let link = ClientLink::new(this);
+        #[cfg(feature = "ws")]
+        if this.url.is_websocket() {
+            this.dial_websocket(link);
+            return;
+        }
+        let mqtt = Mqtt::client(this.h.now());
+        let app = App::Mqtt(Box::new(link));
+        let id =
+            this.h.dial(this.url.place.to(), Stack::Mqtt(Box::new(mqtt)), app, |stack, cx, tx| {
+                match stack {
+                    Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
+                    _ => Ok(()),
+                }
+            });
+        this.state.borrow_mut().port = Some(Port::Direct(id));
+    }
+
+    #[cfg(feature = "ws")]
+    fn dial_websocket(&self, link: ClientLink) {
+        use crate::app::mqtt::carried::{OverWs, websocket_config};
+        let url = format!("ws://{}{}", self.url.host(), self.url.target());
+        let dialled = crate::app::ws_client::Client::new(&url)
+            .config(websocket_config(&self.limits))
+            .connect(&self.h, OverWs::client(link));
+        // The URL was taken apart before.
+        debug_assert!(dialled.is_ok());
+    }
+
+    /// Lets `f` say the CONNECT.
+    pub(super) fn say_connect(
+        &self,
+        f: impl FnOnce(&Connect<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let client = &self.client;
+        let (mut list, mut wills) = (PropertyList::new(), PropertyList::new());
+        if client.version == Version::V5 {
+            list.push(Property::SessionExpiry(client.expiry))?;
+            list.push(Property::ReceiveMaximum(self.limits.receive_maximum.max(1)))?;
+            list.push(Property::MaximumPacketSize(self.limits.packet))?;
+            list.push(Property::TopicAliasMaximum(self.limits.aliases))?;
+            if let Some((method, answer)) = &client.auth {
+                list.push(Property::AuthMethod(method))?;
+                list.push(Property::AuthData(&answer(&[])))?;
+            }
+            if let Some(will) = &client.will {
+                wills = will.properties.clone();
+                wills.push(Property::WillDelay(client.will_delay))?;
+            }
+        }
+        let will = client.will.as_ref().map(|will| Will {
+            topic: &will.topic,
+            payload: &will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            properties: wills.view(),
+        });
+        f(&Connect {
+            version: client.version,
+            clean: client.clean,
+            keep_alive: client.keep_alive,
+            client_id: &client.id,
+            will,
+            username: client.username.as_deref(),
+            password: client.password.as_deref(),
+            properties: list.view(),
+        })
+    }
+
+    /// Waits for the next attempt, or gives up. Gives how long that is.
+    pub(super) fn again(this: &Rc<Self>, up: Option<Duration>) -> Option<Duration> {
+        if this.stopped.get() || this.h.is_leaving() {
+            return None;
+        }
+        let failures = {
+            let mut state = this.state.borrow_mut();
+            state.failures = this.client.retry.failures_after(state.failures, up);
+            state.failures
+        };
+        let delay = this.client.retry.delay(failures, this.h.random(), None)?;
+        let shared = Rc::clone(this);
+        let timer = this.h.after(delay, move |_| {
+            shared.waiting.set(None);
+            Self::dial(&shared);
+        });
+        this.waiting.set(Some(timer));
+        Some(delay)
+    }
+
+    /// Tells the user what happened. User code runs: nothing is borrowed.
+    pub(super) fn tell(&self, event: ClientEvent<'_>) {
+        if let Some(f) = self.client.on_event.clone() {
+            f(&self.h, event);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.stopped.set(true);
+        if let Some(timer) = self.waiting.take() {
+            self.h.cancel(timer);
+        }
+        let port = self.state.borrow().port.clone();
+        if let Some(port) = port {
+            let goodbye = Disconnect { code: Code::SUCCESS, properties: Properties::NONE };
+            if !self.state.borrow().up {
+                self.h.abort(port.id());
+            }
+            port.disconnect(&self.h, &goodbye);
+        }
+    }
+}
+
+/// Messages out.
+impl Shared {
+    pub(super) fn publish(
+        self: &Rc<Self>,
+        message: Outgoing<'_>,
+        done: Option<Done>,
+    ) -> Result<(), SendError> {
+        check_topic(message.topic, &self.limits)?;
+        if self.stopped.get() {
+            return Err(Gone.into());
+        }
+        let mut state = self.state.borrow_mut();
+        let mut publish = message.publish();
+        let up = state.up;
+        let port = state.port.clone().filter(|_| up);
+        if message.qos == Qos::AtMostOnce {
+            let port = port.ok_or(Gone)?;
+            let sent = port.within(&self.h, |mqtt, cx, tx| mqtt.publish(cx, tx, &publish, &[]));
+            if matches!(sent, Err(SendError::Full { .. })) {
+                state.full = true;
+                port.want_write(&self.h);
+            }
+            drop(state);
+            sent?;
+            if let Some(done) = done {
+                // Callbacks come from a turn.
+                self.h.after(Duration::ZERO, move |h| done(h, Published::Acknowledged));
+            }
+            return Ok(());
+        }
+        let too_long = |port: &Port| {
+            port.with(&self.h, |mqtt, _, _| Ok(!mqtt.takes(&publish, 5))).unwrap_or(false)
+        };
+        if port.as_ref().is_some_and(too_long) {
+            return Err(Error::misuse("the packet is longer than the server takes").into());
+        }
+        state.count += 1;
+        let tag = state.count;
+        let owned = Rc::new(Message::copy(&publish, self.h.now()));
+        let item = Item {
+            message: owned,
+            qos: message.qos,
+            retain: message.retain,
+            subscriptions: Box::default(),
+            tag,
+        };
+        let room = port.as_ref().is_some_and(|port| port.has_room(&self.h));
+        let mut offer = state.session.offer(item.clone(), room, &self.limits);
+        let mut dropped = None;
+        if offer == Offer::Full && self.client.queue == QueueFull::DropOldest {
+            dropped = state.session.drop_oldest().and_then(|tag| state.sent.remove(&tag));
+            offer = state.session.offer(item, room, &self.limits);
+        }
+        match offer {
+            Offer::Full => {
+                state.full = true;
+                return Err(SendError::Full { room: 0 });
+            }
+            Offer::Queued => {}
+            Offer::Send(id) => {
+                publish.id = id;
+                if let Some(port) = &port {
+                    // It fails only when the connection has ended: it is sent on the next.
+                    let _ = port.with(&self.h, |mqtt, cx, tx| mqtt.publish(cx, tx, &publish, &[]));
+                }
+            }
+        }
+        if done.is_some() {
+            let timer = message.within.map(|time| {
+                let shared = Rc::clone(self);
+                self.h.after(time, move |_| shared.timed_out(tag))
+            });
+            state.sent.insert(tag, Sent { done, timer });
+        }
+        drop(state);
+        if let Some(sent) = dropped {
+            self.finish_later(sent, Published::Lost);
+        }
+        Ok(())
+    }
+
+    fn timed_out(&self, tag: u64) {
+        let sent = self.state.borrow_mut().sent.remove(&tag);
+        if let Some(done) = sent.and_then(|sent| sent.done) {
+            done(&self.h, Published::TimedOut);
+        }
+    }
+
+    /// Tells the end of a message, from a turn.
+    fn finish_later(&self, mut sent: Sent, end: Published) {
+        if let Some(done) = sent.done.take() {
+            self.h.after(Duration::ZERO, move |h| done(h, end));
+        }
+    }
+
+    /// Tells the end of a message. User code runs: nothing is borrowed.
+    pub(super) fn finish(&self, tag: u64, end: Published) {
+        let sent = self.state.borrow_mut().sent.remove(&tag);
+        let Some(Sent { done, timer }) = sent else { return };
+        if let Some(timer) = timer {
+            self.h.cancel(timer);
+        }
+        if let Some(done) = done {
+            done(&self.h, end);
+        }
+    }
+
+    /// Sends what waits, as far as it is taken.
+    pub(super) fn pump_out(&self) {
+        let now = self.h.now();
+        loop {
+            let mut state = self.state.borrow_mut();
+            let Some(port) = state.port.clone().filter(|_| state.up) else { return };
+            if let Some(item) = state.session.pop_expired(now) {
+                drop(state);
+                self.finish(item.tag, Published::Lost);
+                continue;
+            }
+            if state.session.queued() + state.session.in_flight() == 0 {
+                return;
+            }
+            if !port.has_room(&self.h) {
+                port.want_write(&self.h);
+                return;
+            }
+            let (item, id, dup) = match state.session.next_out() {
+                None => return,
+                Some(Next::Release(id)) => {
+                    super::link::send_ack(&self.h, &port, id);
+                    continue;
+                }
+                Some(Next::Publish { item, id, dup }) => (item.clone(), id, dup),
+            };
+            let mut publish = item.message.publish(item.qos, item.retain, id);
+            publish.dup = dup;
+            let mut expiry = PropertyList::new();
+            item.message.put_expiry(now, &mut expiry);
+            let sent = port.with(&self.h, |mqtt, cx, tx| {
+                mqtt.publish(cx, tx, &publish, expiry.view().bytes())
+            });
+            if let Err(SendError::Misuse(_)) = sent {
+                state.session.give_up(id);
+                drop(state);
+                self.finish(item.tag, Published::Refused(Code::PACKET_TOO_LARGE));
+            }
+        }
+    }
+
+    /// Tells that there is room, if somebody was told that there is none.
+    pub(super) fn tell_room(&self) {
+        let room = {
+            let mut state = self.state.borrow_mut();
+            let room = state.full && state.session.queued() < self.limits.queued.max(1);
+            state.full &= !room;
+            room
+        };
+        if room {
+            self.tell(ClientEvent::Writable);
+        }
+    }
+}
+
+/// Subscriptions.
+impl Shared {
+    pub(super) fn add_user(&self, filter: &str, options: Options, f: Rc<OnMessage>) -> u64 {
+        let user = {
+            let mut state = self.state.borrow_mut();
+            state.count += 1;
+            let user = state.count;
+            let fresh = || Filter { options, users: Vec::new(), asked: false, code: None };
+            let entry = state.subs.entry(filter.into()).or_insert_with(fresh);
+            entry.users.push((user, f));
+            if entry.options != options {
+                (entry.options, entry.asked) = (options, false);
+            }
+            user
+        };
+        self.ask();
+        user
+    }
+
+    pub(super) fn drop_user(&self, filter: &str, user: u64) {
+        let mut state = self.state.borrow_mut();
+        let Some(entry) = state.subs.get_mut(filter) else { return };
+        let place = entry.users.iter().position(|(known, _)| *known == user);
+        let gone = place.map(|place| entry.users.swap_remove(place));
+        let last = entry.users.is_empty();
+        let asked = last && entry.asked;
+        if last {
+            state.subs.remove(filter);
+        }
+        if asked
+            && state.up
+            && let Some(port) = state.port.clone()
+            && let Some(id) = state.session.take_id()
+        {
+            let filters = core::iter::once(filter);
+            let sent = port.with(&self.h, |mqtt, cx, tx| mqtt.unsubscribe(cx, tx, id, filters));
+            if sent.is_ok() {
+                state.asked.insert(id, Vec::new());
+            } else {
+                state.session.give_back(id);
+            }
+        }
+        drop(state);
+        // The user's closure goes with nothing borrowed.
+        drop(gone);
+    }
+
+    /// Asks the server for what it was not asked for.
+    pub(super) fn ask(&self) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let Some(port) = state.port.clone().filter(|_| state.up) else { return };
+        loop {
+            let wanted: Vec<(Box<str>, Options)> = state
+                .subs
+                .iter()
+                .filter(|(_, entry)| !entry.asked)
+                .map(|(filter, entry)| (filter.clone(), entry.options))
+                .take(PER_PACKET)
+                .collect();
+            if wanted.is_empty() {
+                return;
+            }
+            let Some(id) = state.session.take_id() else { return };
+            let filters = wanted.iter().map(|(filter, options)| (&**filter, *options));
+            let sent = port.with(&self.h, |mqtt, cx, tx| {
+                mqtt.subscribe(cx, tx, (id, Properties::NONE), filters)
+            });
+            for (filter, _) in &wanted {
+                if let Some(entry) = state.subs.get_mut(filter) {
+                    entry.asked = true;
+                }
+            }
+            if sent.is_err() {
+                state.session.give_back(id);
+                return;
+            }
+            state.asked.insert(id, wanted.into_iter().map(|(filter, _)| filter).collect());
+        }
+    }
+}
+
+/// Filters of one SUBSCRIBE.
+const PER_PACKET: usize = 16;
+
+impl State {
+    /// Begins anew with a server that has forgotten the session: MQTT 5.0, section 3.2.2.1.1. What
+    /// was published with QoS 1 is published again; what was with QoS 2 may have arrived. Gives the
+    /// tags of those.
+    pub(super) fn begin_anew(&mut self) -> Vec<u64> {
+        for entry in self.subs.values_mut() {
+            (entry.asked, entry.code) = (false, None);
+        }
+        self.session.forget_peer()
+    }
+}
+
+impl Shared {
+    /// Notes that a connection has ended.
+    pub(super) fn ended(&self) -> Option<Code> {
+        let mut state = self.state.borrow_mut();
+        state.port = None;
+        state.up = false;
+        state.session.end();
+        let asked = core::mem::take(&mut state.asked);
+        for (id, filters) in asked {
+            state.session.give_back(id);
+            for filter in filters {
+                if let Some(entry) = state.subs.get_mut(&filter) {
+                    entry.asked = false;
+                }
+            }
+        }
+        state.code.take()
+    }
+
+    /// When a connection that is up began, `now` being then.
+    pub(super) fn now(&self) -> Micros {
+        self.h.now()
+    }
+
+    /// Tells all users whose messages will not be heard of again.
+    pub(super) fn give_up(&self) {
+        loop {
+            let tag = self.state.borrow().sent.keys().next().copied();
+            let Some(tag) = tag else { return };
+            self.finish(tag, Published::Lost);
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! A broker, our clients and raw peers in one world.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use lodger::mqtt::{
+    Broker, BrokerConfig, Client, ClientEvent, Code, Connection, Options, Outgoing, Published, Qos,
+    Version,
+};
+use lodger::policy::Retry;
+use lodger::sim::Wire;
+use lodger::{Limits, ListenerId, http};
+use lodger_backend::Trigger;
+
+use crate::kit::{Log, Rig, TRIGGERS, ms, secs};
+
+const URL: &str = "mqtt://127.0.0.1:80";
+const QOS: [Qos; 3] = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
+
+fn broker(rig: &Rig) -> Broker {
+    let broker = Broker::new(&rig.rt, BrokerConfig::new());
+    rig.serve(broker.clone());
+    broker
+}
+
+fn connected(rig: &Rig, client: Client) -> Connection {
+    let connection = client.connect(&rig.rt).unwrap();
+    rig.run_for(ms(20));
+    assert!(connection.is_connected());
+    connection
+}
+
+fn into(log: &Log) -> impl Fn(&lodger::Handle, &lodger::mqtt::Publish<'_>) + 'static {
+    let log = log.clone();
+    move |_, message| {
+        let text = std::str::from_utf8(message.payload).unwrap();
+        log.add(format!("{} {text}", message.topic));
+    }
+}
+
+#[test]
+fn every_qos_arrives_and_is_acknowledged_in_both_versions() {
+    for trigger in TRIGGERS {
+        for version in [Version::V4, Version::V5] {
+            let rig = Rig::new(trigger);
+            let broker = broker(&rig);
+            let log = Log::default();
+            let hears = connected(&rig, Client::new(URL).version(version).id("h"));
+            let says = connected(&rig, Client::new(URL).version(version).id("s"));
+            let _sub = hears.subscribe("a/+", Qos::ExactlyOnce, into(&log)).unwrap();
+            rig.run_for(ms(20));
+
+            let done = Rc::new(RefCell::new(Vec::new()));
+            for (i, qos) in QOS.into_iter().enumerate() {
+                let end = Rc::clone(&done);
+                let topic = format!("a/{i}");
+                says.publish_then(Outgoing::new(&topic, b"x").qos(qos), move |_, published| {
+                    end.borrow_mut().push(published);
+                })
+                .unwrap();
+                rig.run_for(ms(20));
+            }
+
+            assert_eq!(log.take(), ["a/0 x", "a/1 x", "a/2 x"], "{trigger:?} {version:?}");
+            assert_eq!(*done.borrow(), [Published::Acknowledged; 3]);
+            assert_eq!((broker.stats().in_flight, says.pending()), (0, 0));
+            rig.end();
+        }
+    }
+}
+
+#[test]
+fn users_of_one_filter_share_a_subscription_and_the_last_ends_it() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let log = Log::default();
+    let client = connected(&rig, Client::new(URL));
+    let first = client.subscribe("t", Qos::AtMostOnce, into(&log)).unwrap();
+    let second = client.subscribe("t", Qos::AtMostOnce, into(&log)).unwrap();
+    rig.run_for(ms(20));
+    assert_eq!(broker.stats().subscriptions, 1);
+    assert_eq!(second.code(), Some(Code::SUCCESS));
+
+    broker.publish("t", b"1", Qos::AtMostOnce, false).unwrap();
+    rig.run_for(ms(20));
+    drop(first);
+    broker.publish("t", b"2", Qos::AtMostOnce, false).unwrap();
+    rig.run_for(ms(20));
+    drop(second);
+    rig.run_for(ms(20));
+
+    assert_eq!(log.take(), ["t 1", "t 1", "t 2"]);
+    assert_eq!(broker.stats().subscriptions, 0);
+    rig.end();
+}
+
+/// Says each packet of a raw client, and gives the bytes that come back.
+fn raw(rig: &Rig, wire: &Wire, packets: &[&[u8]]) -> Vec<u8> {
+    for packet in packets {
+        wire.write(packet);
+        rig.pump();
+    }
+    wire.read()
+}
+
+const CONNECT: &[u8] = b"\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01r";
+const CONNECT_V5: &[u8] = b"\x10\x0E\0\x04MQTT\x05\x02\0\x3C\0\0\x01r";
+
+#[test]
+fn a_first_packet_that_is_no_connect_closes_and_nothing_is_said() {
+    let rig = Rig::new(Trigger::Edge);
+    broker(&rig);
+    for bytes in [&b"\xC0\0"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x30\x03\0\x01a"] {
+        let wire = rig.connect();
+        assert!(raw(&rig, &wire, &[bytes]).is_empty());
+        rig.run_for(secs(3));
+        assert!(wire.is_eof());
+    }
+    let silent = rig.connect();
+    rig.run_for(secs(8));
+    assert!(silent.is_eof(), "no CONNECT in time");
+    rig.end();
+}
+
+/// MQTT 5.0, section 3.1.2.10: one and a half times the keep-alive.
+#[test]
+fn a_client_that_is_silent_for_too_long_is_lost_and_its_will_said() {
+    let rig = Rig::new(Trigger::Edge);
+    broker(&rig);
+    let log = Log::default();
+    let hears = connected(&rig, Client::new(URL));
+    let _sub = hears.subscribe("will", Qos::AtMostOnce, into(&log)).unwrap();
+    rig.run_for(ms(20));
+    let wire = rig.connect();
+    let connect = b"\x10\x17\0\x04MQTT\x04\x06\0\x0A\0\x01w\0\x04will\0\x02by";
+    assert_eq!(raw(&rig, &wire, &[connect]), b"\x20\x02\0\0");
+
+    rig.run_for(Duration::from_millis(14_500));
+    assert!(log.take().is_empty());
+    rig.run_for(secs(1));
+
+    assert_eq!(log.take(), ["will by"]);
+    rig.end();
+}
+
+#[test]
+fn a_session_waits_for_its_client_and_ends_in_time() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let log = Log::default();
+    let client = || Client::new(URL).id("back").session(secs(60));
+    let first = connected(&rig, client());
+    let _sub = first.subscribe("q", Qos::AtLeastOnce, into(&log)).unwrap();
+    rig.run_for(ms(20));
+    first.close();
+    rig.run_for(secs(5));
+    broker.publish("q", b"1", Qos::AtLeastOnce, false).unwrap();
+    assert_eq!((broker.stats().connected, broker.stats().queued), (0, 1));
+
+    let second = client().connect(&rig.rt).unwrap();
+    let _sub = second.subscribe("q", Qos::AtLeastOnce, into(&log)).unwrap();
+    rig.run_for(ms(50));
+    assert_eq!(log.take(), ["q 1"]);
+    second.close();
+    rig.run_for(secs(70));
+
+    assert_eq!((broker.stats().sessions, broker.stats().subscriptions), (0, 0));
+    rig.end();
+}
+
+#[test]
+fn a_client_comes_back_and_publishes_what_waited() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = Broker::new(&rig.rt, BrokerConfig::new());
+    let listener: ListenerId = rig.serve(broker.clone());
+    let (log, events) = (Log::default(), Log::default());
+    let told = events.clone();
+    let client = Client::new(URL)
+        .id("c")
+        .session(secs(600))
+        .birth(Outgoing::new("born", b"c"))
+        .retry(Retry::default())
+        .on_event(move |_, event| {
+            told.add(match event {
+                ClientEvent::Connected { session_present } => format!("up {session_present}"),
+                ClientEvent::Disconnected { retry_in, .. } => {
+                    format!("down {}", retry_in.is_some())
+                }
+                _ => return,
+            });
+        });
+    let client = connected(&rig, client);
+    let _sub = client.subscribe("#", Qos::AtMostOnce, into(&log)).unwrap();
+    rig.run_for(ms(20));
+    let conn = rig.rt.connections(9).iter().find(|c| c.protocol == "mqtt 5.0").unwrap().id;
+    rig.rt.abort(conn);
+    rig.rt.unlisten(listener).unwrap();
+    rig.run_for(ms(5));
+    assert!(!client.is_connected());
+    client.publish(Outgoing::new("late", b"1").qos(Qos::ExactlyOnce)).unwrap();
+    assert!(client.publish(Outgoing::new("late", b"0")).is_err(), "QoS 0 does not wait");
+
+    rig.serve(broker.clone());
+    rig.run_for(secs(30));
+
+    assert!(client.is_connected());
+    let heard = log.take();
+    assert!(heard.contains(&"late 1".into()) && heard.contains(&"born c".into()), "{heard:?}");
+    let events = events.take();
+    assert_eq!((events[0].as_str(), events.last().unwrap().as_str()), ("up false", "up true"));
+    rig.end();
+}
+
+#[test]
+fn a_queue_that_is_full_says_so_and_then_that_there_is_room() {
+    let mut limits = Limits::default();
+    limits.mqtt.queued = 2;
+    let rig = Rig::limited(Trigger::Edge, limits);
+    let room = Rc::new(Cell::new(0));
+    let told = Rc::clone(&room);
+    let client = Client::new(URL).retry(Retry::default()).on_event(move |_, event| {
+        if matches!(event, ClientEvent::Writable) {
+            told.set(told.get() + 1);
+        }
+    });
+    let client = client.connect(&rig.rt).unwrap();
+    let message = Outgoing::new("t", b"x").qos(Qos::AtLeastOnce);
+    assert!(client.publish(message).is_ok() && client.publish(message).is_ok());
+    assert!(client.publish(message).is_err());
+
+    broker(&rig);
+    rig.run_for(secs(30));
+
+    assert_eq!((room.get(), client.pending()), (1, 0));
+    rig.end();
+}
+
+/// MQTT 5.0, section 4.9, and what MQTT 3.1.1 has instead.
+#[test]
+fn more_than_the_receive_maximum_ends_a_connection_of_mqtt_5_alone() {
+    let mut limits = Limits::default();
+    limits.mqtt.receive_maximum = 2;
+    let publish = |id: u8, v5: bool| {
+        let body: &[u8] = if v5 { &[0, 1, b'a', 0, id, 0] } else { &[0, 1, b'a', 0, id] };
+        [&[0x34, body.len() as u8], body].concat()
+    };
+    for (v5, connect) in [(false, CONNECT), (true, CONNECT_V5)] {
+        let rig = Rig::limited(Trigger::Edge, limits.clone());
+        broker(&rig);
+        let wire = rig.connect();
+        raw(&rig, &wire, &[connect]);
+
+        let said = raw(&rig, &wire, &[&publish(1, v5), &publish(2, v5), &publish(3, v5)]);
+
+        if v5 {
+            assert!(said.ends_with(b"\xE0\x01\x93"), "{said:?}");
+        } else {
+            assert!(said.ends_with(b"\x50\x02\0\x03"), "{said:?}");
+            assert_eq!(raw(&rig, &wire, &[b"\x62\x02\0\x01"]), b"\x70\x02\0\x01");
+        }
+        rig.end();
+    }
+}
+
+#[test]
+fn a_message_of_qos_2_that_comes_twice_is_told_once() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let wire = rig.connect();
+    raw(&rig, &wire, &[CONNECT]);
+
+    let first = b"\x34\x06\0\x01a\0\x09x";
+    let again = b"\x3C\x06\0\x01a\0\x09x";
+    let said = raw(&rig, &wire, &[first, again, b"\x62\x02\0\x09", b"\x62\x02\0\x09"]);
+
+    assert_eq!(said, b"\x50\x02\0\x09\x50\x02\0\x09\x70\x02\0\x09\x70\x02\0\x09");
+    assert_eq!(broker.stats().received, 1);
+    rig.end();
+}
+
+#[test]
+fn who_may_do_what_is_asked_for_each() {
+    let rig = Rig::new(Trigger::Edge);
+    let config = BrokerConfig::new()
+        .authenticate(|connect| match connect.username {
+            Some("in") => Code::SUCCESS,
+            _ => Code::BAD_CREDENTIALS,
+        })
+        .authorize(|access| !access.topic.starts_with("secret"))
+        .deny_subscribe("never");
+    rig.serve(Broker::new(&rig.rt, config));
+    let log = Log::default();
+    let told = log.clone();
+    let out = Client::new(URL).on_event(move |_, event| {
+        if let ClientEvent::Refused(code) = event {
+            told.add(code.text());
+        }
+    });
+    out.connect(&rig.rt).unwrap();
+    let client = connected(&rig, Client::new(URL).login("in", b""));
+    let subs: Vec<_> = ["ok", "secret/a", "never"]
+        .into_iter()
+        .map(|filter| client.subscribe(filter, Qos::AtLeastOnce, |_, _| {}).unwrap())
+        .collect();
+    let told = log.clone();
+    client
+        .publish_then(Outgoing::new("secret/b", b"").qos(Qos::AtLeastOnce), move |_, end| {
+            told.add(format!("{end:?}"));
+        })
+        .unwrap();
+    rig.run_for(ms(50));
+
+    let codes: Vec<_> = subs.iter().map(|sub| sub.code().unwrap().0).collect();
+    assert_eq!(codes, [1, 0x87, 0x80]);
+    let mut log = log.take();
+    log.sort_unstable();
+    assert_eq!(log, ["Refused(Code(0x87 not authorized))", "bad user name or password"]);
+    rig.end();
+}
+
+#[test]
+fn a_session_of_another_principal_cannot_be_taken() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let first = connected(&rig, Client::new(URL).id("x").login("a", b""));
+    let second = Client::new(URL).id("x").login("b", b"").connect(&rig.rt).unwrap();
+    rig.run_for(ms(50));
+
+    assert!(first.is_connected() && !second.is_connected());
+    let third = Client::new(URL).id("x").login("a", b"").connect(&rig.rt).unwrap();
+    rig.run_for(ms(50));
+    assert!(!first.is_connected() && third.is_connected());
+    assert_eq!(broker.stats().connected, 1);
+    rig.end();
+}
+
+#[test]
+fn a_shutdown_says_goodbye_in_both_directions() {
+    let rig = Rig::new(Trigger::Edge);
+    broker(&rig);
+    let v5 = rig.connect();
+    raw(&rig, &v5, &[CONNECT_V5]);
+    let v4 = rig.connect();
+    raw(&rig, &v4, &[&CONNECT[..14], b"s"]);
+
+    rig.rt.shutdown(secs(1));
+    rig.run_for(ms(100));
+
+    assert_eq!(v5.read(), b"\xE0\x01\x8B");
+    assert_eq!(v4.read(), b"");
+    rig.end();
+}
+
+#[test]
+fn a_will_is_said_for_a_client_that_is_lost_and_not_for_one_that_goes() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let log = Log::default();
+    let hears = connected(&rig, Client::new(URL));
+    let _sub = hears.subscribe("will/+", Qos::AtMostOnce, into(&log)).unwrap();
+    let polite = connected(&rig, Client::new(URL).will(Outgoing::new("will/p", b""), 0));
+    polite.close();
+    rig.run_for(ms(50));
+    assert_eq!((log.take().len(), broker.stats().connected), (0, 1));
+    let wire = rig.connect();
+    raw(&rig, &wire, &[b"\x10\x18\0\x04MQTT\x04\x06\0\0\0\x01w\0\x06will/l\0\x01!"]);
+
+    wire.close();
+    rig.run_for(ms(50));
+
+    assert_eq!(log.take(), ["will/l !"]);
+    rig.end();
+}
+
+/// MQTT 5.0, section 6, in messages of any cut.
+#[test]
+fn a_websocket_carries_the_same() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = Broker::new(&rig.rt, BrokerConfig::new());
+    let config = lodger::mqtt::websocket_config(&lodger::MqttLimits::default());
+    let carries = broker.clone();
+    let server = http::Server::new();
+    rig.serve(server.ws_with("/mqtt", config, move |_| Ok(carries.websocket())));
+    let log = Log::default();
+    let client = connected(&rig, Client::new("ws://127.0.0.1/mqtt").keep_alive(10));
+    let _sub = client.subscribe("a/#", Qos::ExactlyOnce, into(&log)).unwrap();
+    rig.run_for(ms(20));
+    for (i, qos) in QOS.into_iter().enumerate() {
+        client.publish(Outgoing::new("a/b", &[b'0' + i as u8]).qos(qos)).unwrap();
+    }
+    rig.run_for(ms(50));
+    assert_eq!(log.take(), ["a/b 0", "a/b 1", "a/b 2"]);
+    rig.run_for(secs(60));
+    assert!(client.is_connected(), "it is asked whether it lives");
+    client.close();
+    rig.run_for(secs(5));
+    assert_eq!(broker.stats().connected, 0);
+    rig.end();
+}
+
+#[test]
+fn options_of_mqtt_5_are_kept() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let log = Log::default();
+    let client = connected(&rig, Client::new(URL));
+    let options = Options { no_local: true, ..Options::new(Qos::AtMostOnce) };
+    let _sub = client.subscribe_with("t", options, into(&log)).unwrap();
+    rig.run_for(ms(20));
+
+    client.publish(Outgoing::new("t", b"own")).unwrap();
+    broker.publish("t", b"other", Qos::AtMostOnce, false).unwrap();
+    rig.run_for(ms(20));
+
+    assert_eq!(log.take(), ["t other"]);
+    rig.end();
+}
