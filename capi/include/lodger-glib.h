@@ -35,13 +35,17 @@ static inline gboolean lodger_glib_check(GSource *source)
     return g_source_query_unix_fd(source, self->tag) != 0 || lodger_pending(self->rt) == 1;
 }
 
-/* A runtime that was ended, or whose queue has failed, leaves the loop. */
+/* A runtime that was ended, whose queue has failed, or whose descriptor somebody has closed, leaves
+   the loop: g_source_is_destroyed() tells. */
 static inline gboolean lodger_glib_dispatch(GSource *source, GSourceFunc f, gpointer data)
 {
+    lodger_glib_source *self = (lodger_glib_source *)source;
+
     (void)f;
     (void)data;
-    return lodger_dispatch(((lodger_glib_source *)source)->rt) >= 0 ? G_SOURCE_CONTINUE
-                                                                   : G_SOURCE_REMOVE;
+    if ((g_source_query_unix_fd(source, self->tag) & G_IO_NVAL) != 0)
+        return G_SOURCE_REMOVE;
+    return lodger_dispatch(self->rt) >= 0 ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
 static inline void lodger_glib_finalize(GSource *source)

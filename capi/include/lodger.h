@@ -42,7 +42,7 @@
  *     that the compiler refuses one that may throw; one that throws nevertheless ends the process
  *     with a message. A longjmp out of a callback is undefined behaviour.
  * 11. A bug of lodger's own ends at the border: that call says LODGER_E_PANIC and the runtime is
- *     poisoned; other runtimes go on.
+ *     poisoned: it does nothing any more. Other runtimes go on.
  *
  * Made by `cargo xtask header` from the crate lodger-capi; edit that.
  */
@@ -85,7 +85,7 @@
 
 /**
  * A bug of lodger's own was stopped at the border. The runtime is poisoned: every further call
- * says this, and `lodger_free` is all that is left.
+ * says this and does nothing, `lodger_free` too, so its memory and sockets stay.
  */
 #define LODGER_E_PANIC (-8)
 
@@ -384,7 +384,7 @@ typedef struct lodger_field {
 
 /**
  * Is told of each wait before another attempt: how long it is, and why the last one ended
- * (`LODGER_REASON_…`).
+ * (`LODGER_REASON_...`).
  */
 typedef void (*lodger_retry_fn)(struct lodger_runtime *rt,
                                 uint64_t delay_us,
@@ -406,7 +406,7 @@ typedef struct lodger_ws_client_options {
     /** How many times in a row it tries again by itself: 0 never, -1 for ever. */
     int32_t attempts;
     /**
-     * Milliseconds to wait after the first failure in a row, the second …; the last for all
+     * Milliseconds to wait after the first failure in a row, the second and so on; the last for all
      * others. NULL: 0.5, 1, 2, 4, 8, 16, 30 s.
      */
     const uint32_t *delays_ms;

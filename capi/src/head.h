@@ -42,7 +42,7 @@
  *     that the compiler refuses one that may throw; one that throws nevertheless ends the process
  *     with a message. A longjmp out of a callback is undefined behaviour.
  * 11. A bug of lodger's own ends at the border: that call says LODGER_E_PANIC and the runtime is
- *     poisoned; other runtimes go on.
+ *     poisoned: it does nothing any more. Other runtimes go on.
  *
  * Made by `cargo xtask header` from the crate lodger-capi; edit that.
  */

@@ -5,6 +5,7 @@
 
 mod build;
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -63,20 +64,53 @@ fn a_modal_loop_serves_all_others() {
 }
 
 #[test]
+fn a_dialog_of_qt_serves_all_others() {
+    run_if(Program::cpp("qt_modal", "c++17").with_library("Qt5Core"), "qtbase5-dev");
+}
+
+#[test]
+fn a_dialog_of_tk_serves_all_others() {
+    run_if(Program::new("tcl_modal").with_library("tcl"), "tcl-dev");
+}
+
+#[test]
+fn no_memory_is_allocated_for_a_message() {
+    run(&Program::new("alloc"));
+}
+
+#[test]
 fn a_guest_of_glib_comes_and_goes() {
-    run_with_library("glib", "glib-2.0");
+    run_if(Program::new("glib").with_library("glib-2.0"), "libglib2.0-dev");
 }
 
 #[test]
 fn a_guest_of_libuv_comes_and_goes() {
-    run_with_library("uv", "libuv");
+    run_if(Program::new("uv").with_library("libuv"), "libuv1-dev");
 }
 
-fn run_with_library(name: &str, library: &str) {
-    match Program::new(name).with_library(library) {
+fn run_if(program: Option<Program>, package: &str) {
+    match program {
         Some(program) => run(&program),
-        None => println!("skipped: no {library}"),
+        None => println!("skipped: no {package}"),
     }
+}
+
+#[test]
+fn an_installed_static_library_is_found_by_pkg_config() {
+    let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-prefix");
+    let (lib, include) = (prefix.join("lib"), prefix.join("include"));
+    fs::create_dir_all(&lib).unwrap();
+    fs::create_dir_all(&include).unwrap();
+    fs::copy(library_dir().join("liblodger.a"), lib.join("liblodger.a")).unwrap();
+    fs::copy(crate_dir().join("include/lodger.h"), include.join("lodger.h")).unwrap();
+    let template = fs::read_to_string(crate_dir().join("lodger.pc.in")).unwrap();
+    let file = template.replace("@PREFIX@", &prefix.to_string_lossy());
+    let file = file.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    fs::write(lib.join("lodger.pc"), file).unwrap();
+
+    let program = Program::new("remote").installed(&lib);
+
+    run(&program);
 }
 
 #[test]
@@ -133,16 +167,16 @@ fn python_loads_it_and_an_exception_there_harms_nobody() {
 }
 
 #[test]
-fn the_header_is_cpp_too() {
+fn the_headers_are_cpp_too() {
     for standard in ["c++11", "c++20"] {
-        let header = crate_dir().join("include/lodger.h");
-        let args = ["-fsyntax-only", "-x", "c++", "-Wall", "-Wextra", "-Wconversion", "-Werror"];
-
-        let mut compiler = Command::new("c++");
-        let output =
-            compiler.args(args).arg(format!("-std={standard}")).arg(header).output().unwrap();
-
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Program::header("lodger.h", standard).check();
+        let glue = [("lodger-glib.h", "glib-2.0"), ("lodger-uv.h", "libuv")];
+        for (header, library) in glue {
+            match Program::header(header, standard).with_library(library) {
+                Some(program) => program.check(),
+                None => println!("skipped: no {library}"),
+            }
+        }
     }
 }
 

@@ -23,8 +23,8 @@ use get::{Get, State};
 pub(crate) const NOTES: &str = "\
 URL is http://HOST[:PORT]/PATH?QUERY or unix:/PATH/OF.sock:/PATH. TLS is not there yet.
 
---resume gets what is missing of FILE, if the server says that the rest belongs to it: the file's
-time is the server's Last-Modified. Else it is got anew.
+--resume gets what is missing of FILE, if the server says that the rest belongs to it: by its ETag,
+which is kept in an attribute of FILE, or by Last-Modified, which is FILE's time. Else it is got anew.
 
 Exit codes: 0 if the response is whole, whatever its status; 1 if it is not, or a file cannot be
 written; 2 for a wrong command line; 22 for a status of 400 and above under --fail. A reader that
@@ -157,7 +157,9 @@ fn ask(h: &Handle, options: &Options, state: &Rc<RefCell<State>>) -> Result<(), 
         ask = ask.header("Content-Type", "application/x-www-form-urlencoded");
     }
     if let Some(part) = state.borrow().part() {
-        ask = ask.header("Range", &format!("bytes={}-", part.len)).header("If-Range", &part.date);
+        ask = ask
+            .header("Range", &format!("bytes={}-", part.len))
+            .header("If-Range", &part.validator);
     }
     let mut body = None;
     match data {

@@ -197,6 +197,35 @@ fn a_file_is_resumed_where_the_server_vouches_for_the_rest() {
     fs::remove_file(path).unwrap();
 }
 
+/// A server that names no date of the file: its tag vouches, as long as nobody else touches the file.
+#[test]
+fn a_file_is_resumed_by_its_tag() {
+    const TAG: &str = "Date: Sun, 06 Nov 1994 09:00:00 GMT\r\nETag: \"v1\"\r\n";
+    let path = temporary("tagged");
+    let target = path.to_str().unwrap();
+    let rest = format!(
+        "HTTP/1.1 206 Partial Content\r\n{TAG}Content-Range: bytes 5-9/10\r\n\
+         Content-Length: 5\r\n\r\n56789"
+    );
+    let (url, asked) = says(vec![
+        format!("HTTP/1.1 200 OK\r\n{TAG}Content-Length: 10\r\n\r\n01234"),
+        rest,
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew".into(),
+    ]);
+
+    assert_eq!(run(&["fetch", "-C", "-o", target, &url]).status.code(), Some(1));
+    assert_eq!(run(&["fetch", "-C", "-o", target, &url]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0123456789");
+    fs::write(&path, "of another program").unwrap();
+    assert_eq!(run(&["fetch", "-C", "-o", target, &url]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+
+    let asked = asked.join().unwrap();
+    assert!(asked[1].contains("If-Range: \"v1\"\r\n"), "{}", asked[1]);
+    assert!(!asked[2].contains("v1"), "{}", asked[2]);
+    fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn lines_go_round_a_websocket() {
     let server = Server::start();

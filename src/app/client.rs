@@ -19,6 +19,8 @@ use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, T
 use crate::runtime::{ConnId, Handle, Reason};
 
 mod pool;
+#[cfg(feature = "h2")]
+mod streams;
 
 /// Sends requests; keeps connections that can carry another. Cheap to clone: the clones share
 /// their connections.
@@ -49,6 +51,11 @@ struct Inner {
     h: Handle,
     pool: RefCell<Pool>,
     redirects: u32,
+    /// Requests are streams of shared connections, by origin.
+    #[cfg(feature = "h2")]
+    http2: Cell<bool>,
+    #[cfg(feature = "h2")]
+    carriers: RefCell<std::collections::BTreeMap<String, Vec<ConnId>>>,
 }
 
 impl core::fmt::Debug for Client {
@@ -123,7 +130,15 @@ impl Client {
 
     /// Makes a client that follows up to `redirects` redirects; 0 hands them on as they are.
     pub fn with_redirects(h: &Handle, redirects: u32) -> Self {
-        Self(Rc::new(Inner { h: h.clone(), pool: RefCell::default(), redirects }))
+        Self(Rc::new(Inner {
+            h: h.clone(),
+            pool: RefCell::default(),
+            redirects,
+            #[cfg(feature = "h2")]
+            http2: Cell::new(false),
+            #[cfg(feature = "h2")]
+            carriers: RefCell::default(),
+        }))
     }
 
     pub(super) fn handle(&self) -> &Handle {
@@ -383,6 +398,10 @@ impl Attempt {
         let h = &client.0.h;
         let Ok(url) = self.request.url.clone() else { return };
         let request = self.request.clone();
+        #[cfg(feature = "h2")]
+        if client.0.http2.get() {
+            return self.go_by_stream(&url, &request);
+        }
         let origin = url.origin();
         let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
             request.say(&url, stack, cx, tx)

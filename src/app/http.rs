@@ -16,7 +16,10 @@ const PARAMS: usize = 8;
 /// Makes the page of an error that the server itself found.
 pub(crate) type Page = Box<dyn Fn(u16, Response<'_>) -> Answer>;
 
-type Route = Box<dyn Fn(&Request<'_>, Response<'_>) -> Answer>;
+type Fallback = Box<dyn Fn(&Request<'_>, Response<'_>) -> Answer>;
+
+/// It is given the server's own error page as well, for the errors that the server finds.
+type Route = Box<dyn Fn(&Request<'_>, Response<'_>, Option<&Page>) -> Answer>;
 
 /// Routes by path and method; give it to [`Handle::listen`](crate::Handle::listen).
 ///
@@ -38,7 +41,7 @@ pub struct Server {
     paths: Vec<Path>,
     tree: matchit::Router<usize>,
     hosts: Vec<(String, Self)>,
-    fallback: Option<Route>,
+    fallback: Option<Fallback>,
     errors: Option<Page>,
     files: Vec<Rc<Files>>,
     wrong: Option<String>,
@@ -102,16 +105,20 @@ impl Server {
 
     /// Answers any method of `pattern` by `f`; `method` is compared as it stands.
     pub fn route(
-        mut self,
+        self,
         method: &str,
         pattern: &str,
         f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static,
     ) -> Self {
+        self.add(method, pattern, Box::new(move |request, response, _| f(request, response)))
+    }
+
+    fn add(mut self, method: &str, pattern: &str, route: Route) -> Self {
         if let Some(path) = self.path(pattern) {
             if path.methods.iter().any(|(m, _)| m == method) {
                 self.wrong = Some(std::format!("{method} {pattern} is there twice"));
             } else {
-                path.methods.push((method.to_string(), Box::new(f)));
+                path.methods.push((method.to_string(), route));
             }
         }
         self
@@ -157,17 +164,24 @@ impl Server {
     /// is never held in memory whole, and one that becomes shorter while it is sent ends its
     /// connection.
     ///
-    /// The prefix may have parameters, except one named `file`. The errors are lines of text, also
-    /// where [`errors`](Self::errors) is set.
+    /// The prefix may have parameters, except one named `file`.
     pub fn files(self, prefix: &str, dir: impl Into<Files>) -> Self {
         let files = dir.into().share();
         let prefix = prefix.trim_end_matches('/');
         let (root, below) = (Rc::clone(&files), Rc::clone(&files));
         let mut server = self
-            .get(&std::format!("{prefix}/"), move |req, res| root.answer(req, "", res))
-            .get(&std::format!("{prefix}/{{*file}}"), move |req, res| {
-                below.answer(req, req.param("file").unwrap_or_default(), res)
-            });
+            .add(
+                "GET",
+                &std::format!("{prefix}/"),
+                Box::new(move |req, res, errors| root.answer(req, "", res, errors)),
+            )
+            .add(
+                "GET",
+                &std::format!("{prefix}/{{*file}}"),
+                Box::new(move |req, res, errors| {
+                    below.answer(req, req.param("file").unwrap_or_default(), res, errors)
+                }),
+            );
         if !prefix.is_empty() {
             server = server.get(prefix, to_directory);
         }
@@ -191,7 +205,7 @@ impl Server {
         self
     }
 
-    /// Answers the errors that the server finds itself (404, 405, and the refusals of a WebSocket)
+    /// Answers the errors that the server finds itself (404, 405, those of files, and the refusals of a WebSocket)
     /// by `f`, which is given the status, set already, and fields that belong to it. Unless set,
     /// the page is a line of text. Malformed requests never get this far.
     pub fn errors(mut self, f: impl Fn(u16, Response<'_>) -> Answer + 'static) -> Self {
@@ -293,7 +307,7 @@ impl Path {
         let method = request.method();
         let route = self.find(method).or_else(|| self.find("GET").filter(|_| method == "HEAD"));
         match route {
-            Some(route) => route(request, response),
+            Some(route) => route(request, response, errors),
             None if method == "OPTIONS" => {
                 response.status(204).header("allow", &self.allow()).empty()
             }

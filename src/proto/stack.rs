@@ -41,7 +41,7 @@ pub(crate) enum Stack {
     Exchange(h2::Exchange),
     /// The client's side of a stream.
     #[cfg(feature = "h2")]
-    #[allow(dead_code, reason = "made by clients alone")]
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     Asking(Box<h2::Asking>),
     #[cfg(feature = "ws")]
     Ws(ws::Ws),
@@ -139,7 +139,7 @@ impl Stack {
                     Self::H2(Box::new(h2::Connection::new(h2::Role::Server, cx.now, cx.limits)));
                 self.poll(cx, rx, scratch, tx)
             }
-            Self::H1(http) => Ok(http.poll(cx, rx, scratch, tx)?.map(Event::Http)),
+            Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
             #[cfg(feature = "h2")]
             Self::H2(connection) => Ok(connection.poll(cx, rx, scratch, tx)?.map(Event::H2)),
             #[cfg(feature = "h2")]
@@ -218,7 +218,7 @@ impl Stack {
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
-            Self::H1(http) => http.on_deadline(cx, tx),
+            Self::H1(http) => http.on_deadline(cx),
             Self::Client(client) => client.on_deadline(cx.now),
             #[cfg(feature = "h2")]
             Self::H2(connection) => connection.on_deadline(cx, tx),

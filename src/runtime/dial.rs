@@ -25,7 +25,7 @@ use crate::proto::stack::Stack;
 
 /// On a runtime that has ended: how many attempts, each made from the end of the one before, are
 /// told; the next is dropped unheard.
-const REFUSALS: usize = 4;
+const REFUSALS: usize = 16;
 
 /// When an attempt reached its stages.
 #[derive(Clone, Copy, Debug)]
@@ -360,5 +360,7 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let Stack::Mqtt(mqtt) = &mut slot.stack {
         mqtt.connected(now);
     }
+    #[cfg(feature = "h2")]
+    core.note_connected(index);
     Some(())
 }

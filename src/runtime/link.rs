@@ -20,8 +20,11 @@ use crate::Error;
 use crate::error::Wire;
 use crate::io::{Out, Rx, Tx};
 use crate::proto::h1;
-use crate::proto::h2::{Asking, Code, Connection, Event, Exchange};
+use crate::proto::h2::{Asking, Code, Connection, Event, Exchange, Role};
 use crate::proto::stack::{Answering, OnStream, Stack};
+
+#[cfg(feature = "client")]
+mod ask;
 
 /// Which stream of which connection a slot is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,7 +73,6 @@ pub(super) fn event(h: &Handle, parent: ConnId, event: Event<'_>, app: &App) {
             let told = h.core().with_asking(tag, stream, |asking| asking.push_head(&head));
             if told {
                 deliver(h, parent, (tag, stream), &mut [], ended);
-                h.core().kick(tag);
             }
         }
         Event::Trailers { stream, tag, fields } => {
@@ -358,6 +360,7 @@ impl Core {
     pub(super) fn abort_streams(&mut self, index: u32, why: Reason) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.flags.clear(Flags::STREAMS);
+        let connecting = slot.flags.has(Flags::CONNECTING);
         let Stack::H2(connection) = &slot.stack else { return };
         let tags: Vec<u32> = connection.tags().collect();
         for tag in tags {
@@ -367,6 +370,10 @@ impl Core {
                 // It counts towards no limit, as before.
                 slot.flags.set(Flags::ASIDE);
                 slot.link = Link::default();
+                if connecting {
+                    slot.flags.set(Flags::CONNECTING);
+                    slot.sent = 0;
+                }
                 self.abort(tag, why);
             }
         }
@@ -378,7 +385,11 @@ impl Core {
         let over = slot.state == State::Closing;
         let why = match code {
             _ if over => slot.why,
-            n if n == Code::RefusedStream as u32 => Reason::Overload,
+            n if n == Code::RefusedStream as u32 => {
+                // RFC 9113, section 8.7: nothing was done with it.
+                slot.sent = 0;
+                Reason::Overload
+            }
             n => Reason::Peer(Error::peer(Wire::H2(n), "RFC 9113, 6.4: the stream was reset")),
         };
         self.abort(index, why);
@@ -387,11 +398,14 @@ impl Core {
     /// The server has not looked at the streams above `last`: RFC 9113, section 6.8.
     fn refused_above(&mut self, parent: u32, last: u32, code: u32) {
         let Some(slot) = self.slots.get(parent) else { return };
+        // A server opens none that could be above.
         let Stack::H2(connection) = &slot.stack else { return };
-        let tags: Vec<u32> = connection.tags().collect();
+        let client = connection.role() == Role::Client;
+        let tags: Vec<u32> = connection.tags().filter(|_| client).collect();
         for tag in tags {
             let above = |slot: &&mut Slot| slot.link.parent == parent && slot.link.stream > last;
-            if self.slots.get_mut(tag).filter(above).is_some() {
+            if let Some(slot) = self.slots.get_mut(tag).filter(above) {
+                slot.sent = 0;
                 self.abort(tag, Reason::Overload);
             }
         }
@@ -486,6 +500,21 @@ impl Handle {
         };
         if done {
             serve::drain(self, index);
+        }
+    }
+}
+
+impl Core {
+    /// A connection is there: those who have asked on it are told when.
+    pub(super) fn note_connected(&mut self, index: u32) {
+        let Some(Stack::H2(connection)) = self.slots.get(index).map(|slot| &slot.stack) else {
+            return;
+        };
+        let (tags, now): (Vec<u32>, _) = (connection.tags().collect(), self.now);
+        for tag in tags {
+            if let Some(App::Client(asker)) = self.slots.get_mut(tag).map(|slot| &mut slot.app) {
+                asker.connected = Some(now);
+            }
         }
     }
 }

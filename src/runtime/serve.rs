@@ -12,7 +12,7 @@ use super::slot::{Flags, Slot, State, arm};
 use super::stats::Stats;
 use super::{Handle, dial, listen, pump, race};
 use crate::io::{Rx, Scratch, Tx};
-use crate::proto::stack::{Farewell, Flow};
+use crate::proto::stack::{Farewell, Flow, Stack};
 use crate::{Error, Limits};
 
 /// What came of running user code.
@@ -198,7 +198,7 @@ fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
     core.unpark();
     match outcome {
         Outcome::Fine => {}
-        Outcome::Broke(e) => broke(core, index, *e),
+        Outcome::Broke(e) => broke(core, index, *e, &*h.0.net),
         Outcome::Panicked => panicked(core, index, &*h.0.net),
     }
     after(h, core, index);
@@ -258,8 +258,12 @@ fn ends(h: &Handle, core: &mut Core, index: u32, flow: Flow) {
     h.sync(core, index);
 }
 
-fn broke(core: &mut Core, index: u32, e: Error) {
-    let Some(slot) = core.slots.get(index) else { return };
+fn broke(core: &mut Core, index: u32, e: Error, net: &dyn Net) {
+    let Core { slots, pool, date, now, .. } = core;
+    let Some(slot) = slots.get_mut(index) else { return };
+    if let Stack::H1(http) = &mut slot.stack {
+        http.goodbye(&mut Tx::new(&mut slot.out, pool), e, Some(date.get(*now, net)));
+    }
     let idle = slot.stack.is_idle();
     let why = match slot.flags.has(Flags::EOF) {
         _ if idle => Reason::Done,
@@ -534,7 +538,9 @@ impl Core {
             return;
         }
         let connecting = slot.flags.has(Flags::CONNECTING);
-        let stalled = slot.has_output() && slot.since + self.limits.io.write_stall <= now;
+        // What was put in this turn has not been tried yet.
+        let tried = slot.since != Micros::ZERO && slot.has_output();
+        let stalled = tried && slot.since + self.limits.io.write_stall <= now;
         match slot.state {
             State::Free | State::Dead => {}
             State::Linger => {
@@ -562,7 +568,7 @@ impl Core {
         slot.hold_back();
         let due = slot.stack.on_deadline(&mut cx, &mut Tx::new(&mut slot.out, pool));
         if let Err(e) = due {
-            broke(self, index, e);
+            broke(self, index, e, net);
         }
         self.flush(index, net);
         self.arm_deadline(index);

@@ -188,7 +188,7 @@ impl Slot {
             State::Dead => true,
             State::Closing => !self.has_output() || self.ready.is_write(),
             State::Linger => self.flags.has(Flags::KICK) || self.ready.is_read(),
-            // Whatever else it is kicked for waits for the connection.
+            // What else is to be done waits for the connection.
             State::Open if self.flags.has(Flags::CONNECTING) => self.ready.is_write(),
             State::Open => {
                 self.flags.has(Flags::KICK)

@@ -1,12 +1,12 @@
 //! Clients against servers that are not there, go away, or break WebSocket's rules.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use lodger::http::{Client, Failure, Stage, Whole};
+use lodger::http::{Client, Failure, Fetch, FetchCx, ResponseHead, Stage, Timing, Whole};
 use lodger::proto::ws::handshake::{Offer, accept};
 use lodger::sim::Faults;
-use lodger::{Limits, Reason, Wire, raw, ws};
+use lodger::{Handle, Limits, Reason, Wire, raw, ws};
 use lodger_backend::Trigger;
 
 use crate::kit::{Rig, ms, secs};
@@ -55,6 +55,38 @@ fn a_port_that_never_answers_is_given_up() {
     assert_eq!((failure.stage, failure.why), (Stage::Connect, Reason::ConnectTimeout));
     assert!(failure.never_sent && told.borrow().is_empty());
     assert_eq!(*heard.1.borrow(), [Reason::ConnectTimeout]);
+    rig.end();
+}
+
+/// Writes when there is room, and counts how often it is asked.
+struct Writes(Rc<Cell<u32>>);
+
+impl Fetch for Writes {
+    fn head(&mut self, _cx: &mut FetchCx<'_>, _head: &ResponseHead<'_>) {}
+
+    fn writable(&mut self, _cx: &mut FetchCx<'_>, _room: usize) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    fn closed(&mut self, _h: &Handle, _outcome: Result<Timing, Failure>) {}
+}
+
+/// What is to be done once there is a connection is no work before.
+#[test]
+fn waiting_for_a_connection_costs_nothing() {
+    let mut faults = Faults::none();
+    faults.unanswered = 1000;
+    let rig = Rig::with(Trigger::Edge, Limits::default(), 1, faults);
+    let asked = Rc::new(Cell::new(0));
+
+    let post = Client::new(&rig.rt).request("POST", "http://127.0.0.1/").streamed(None);
+    post.send(Writes(Rc::clone(&asked))).unwrap();
+    let id = rig.rt.connect(&rig.addr, Resets);
+    rig.rt.pause(id, true).unwrap();
+    rig.rt.pause(id, false).unwrap();
+    let turns = rig.run_for(secs(5));
+
+    assert!(turns < 5 && asked.get() == 0, "{turns} turns");
     rig.end();
 }
 

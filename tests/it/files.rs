@@ -164,6 +164,25 @@ fn what_leaves_the_directory_or_hides_is_refused() {
     assert_eq!((response(&answer).0, field(&answer, "allow")), (405, Some("GET, HEAD, OPTIONS")));
 }
 
+#[test]
+fn the_servers_own_error_pages_are_those_of_its_files_as_well() {
+    let rig = bare(Faults::none());
+    let server = Server::new().files("/f", Files::new("www"));
+    rig.serve(server.errors(|status, res| res.html(&format!("<h1>{status}</h1>"))));
+
+    for (path, fields, status) in [
+        ("/f/missing", "", 404),
+        ("/f/%00", "", 400),
+        ("/f/a.txt", "Range: bytes=900000000-\r\n", 416),
+        ("/f/a.txt", "If-Match: \"other\"\r\n", 412),
+    ] {
+        let answer = ask(&rig, path, fields);
+        let page = format!("<h1>{status}</h1>");
+        assert_eq!(response(&answer), (status, &*page), "{path}");
+        assert_eq!(field(&answer, "content-range").is_some(), status == 416, "{path}");
+    }
+}
+
 /// RFC 9110, section 13.
 #[test]
 fn conditions_are_looked_at_in_their_order() {

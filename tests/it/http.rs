@@ -749,3 +749,23 @@ fn a_server_has_error_pages_of_its_own() {
     assert!(wrong.contains("allow: GET, HEAD, OPTIONS\r\n"), "{wrong}");
     rig.end();
 }
+
+/// RFC 9110, 6.6.1: an origin with a clock dates every answer of 2xx to 4xx.
+#[test]
+fn what_the_server_refuses_by_itself_is_dated() {
+    let rig = rig(hello());
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_string(), 400),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(20_000)), 431),
+        ("GET / HTTP/1.1\r\nHost:".to_string(), 408),
+    ] {
+        let wire = rig.connect();
+        let mut answer = rig.ask(&wire, request);
+        rig.run_for(secs(20));
+        answer.push_str(&text(&wire));
+
+        assert_eq!(response(&answer).0, status, "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("\r\ndate: tue, 14 nov 2023 "), "{answer}");
+    }
+    rig.end();
+}

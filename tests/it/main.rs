@@ -14,6 +14,8 @@ mod events;
 mod fanout;
 mod files;
 mod forms;
+#[cfg(feature = "h2")]
+mod h2;
 mod http;
 mod idle;
 mod kit;

@@ -330,6 +330,19 @@ pub(crate) fn steps(steps: &mut Steps, features: &str) {
     if built {
         check_each(steps, &[], true);
     }
+    steps.step("the laws in Node.js", laws_in_node);
+}
+
+/// The kit inside Node, whose loop is no test's own: an addon, and a process for each law.
+fn laws_in_node() -> Res<Outcome> {
+    if !sh::have("node") {
+        return Ok(Outcome::Skipped("no node".into()));
+    }
+    sh::run(1200, "cargo", &["build", "--locked", "-p", "lodger-libuv-node"])?;
+    let addon = sh::target("debug/liblodger_libuv_node.so").to_string_lossy().into_owned();
+    let output = sh::run(600, "node", &["backends/libuv/tests/node/run.js", &addon])?;
+    let last = sh::text(&output.stdout).lines().last().unwrap_or_default().to_owned();
+    Ok(Outcome::Passed(last))
 }
 
 fn check_each(steps: &mut Steps, names: &[&str], built: bool) {

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `examples`,
+//! The project's own commands: `cargo xtask test`, `tidy`, `count`, `bench`, `hosts`, `examples`,
 //! `platforms`, `conformance`, `fuzz`.
 //!
 //! Depends on std and cbindgen alone. What a command needs beyond cargo is installed where that is allowed, and
@@ -13,6 +13,7 @@ mod count;
 mod examples;
 mod fuzz;
 mod header;
+mod hosts;
 mod install;
 mod load;
 mod platforms;
@@ -42,6 +43,7 @@ usage: cargo xtask COMMAND
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
   bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
+  hosts [--quick]           what a guest costs in each loop, and what it does to it
   examples [NAME...]        lodger in other loops: builds the examples and checks them
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
@@ -68,6 +70,10 @@ fn main() -> ExitCode {
         },
         ["bench", flags @ ..] => match bench::Plan::parse(flags) {
             Some(plan) => bench::run(plan),
+            None => usage(),
+        },
+        ["hosts", flags @ ..] => match hosts::Plan::parse(flags) {
+            Some(plan) => hosts::run(plan),
             None => usage(),
         },
         ["examples", names @ ..] => examples::run(names),

@@ -9,8 +9,8 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use glib_sys::{
-    G_IO_ERR, G_IO_HUP, G_IO_IN, G_IO_NVAL, G_LOG_LEVEL_WARNING, GFALSE, GMainContext, GPollFD,
-    GSource, GSourceFunc, GSourceFuncs, GTRUE, gboolean, gpointer,
+    G_IO_IN, G_IO_NVAL, G_LOG_LEVEL_WARNING, GFALSE, GMainContext, GPollFD, GSource, GSourceFunc,
+    GSourceFuncs, GTRUE, gboolean, gpointer,
 };
 use lodger_backend::Nested;
 
@@ -196,9 +196,8 @@ unsafe extern "C" fn prepare(base: *mut GSource, timeout: *mut c_int) -> gboolea
 
 /// GLib asks after it has polled.
 unsafe extern "C" fn check(base: *mut GSource) -> gboolean {
-    // SAFETY: as in `prepare`; GLib has written what it has seen on this very thread.
-    let seen = unsafe { (*base.cast::<Raw>()).poll.revents };
-    let readable = seen & c_ushort(G_IO_IN | G_IO_ERR | G_IO_HUP | G_IO_NVAL) != 0;
+    // SAFETY: as in `prepare`.
+    let readable = unsafe { seen(base) } != 0;
     // SAFETY: as in `prepare`.
     let seat = unsafe { seat(base) };
     gboolean::from(readable || seat.is_some_and(|seat| seat.want() == Want::Turn))
@@ -208,7 +207,9 @@ unsafe extern "C" fn dispatch(base: *mut GSource, _: GSourceFunc, _: gpointer) -
     // SAFETY: as in `prepare`; GLib holds a reference to the source during the call, so that the
     // seat outlives it, whatever the guest's handlers do.
     let seat = unsafe { seat(base) };
-    gboolean::from(seat.is_some_and(Seat::dispatch))
+    // SAFETY: as above.
+    let closed = unsafe { seen(base) } & c_ushort(G_IO_NVAL) != 0;
+    gboolean::from(seat.is_some_and(|seat| if closed { seat.closed() } else { seat.dispatch() }))
 }
 
 /// GLib frees the source, with nothing locked.
@@ -235,6 +236,17 @@ unsafe fn seat<'a>(base: *mut GSource) -> Option<&'a Seat> {
     let pointer = unsafe { (*base.cast::<Raw>()).seat };
     // SAFETY: it is NULL or holds a counted reference as long as the source is alive.
     unsafe { pointer.as_ref() }
+}
+
+/// What GLib has seen of the descriptor when it has last polled.
+///
+/// # Safety
+///
+/// `base` is a source of ours that is alive.
+unsafe fn seen(base: *mut GSource) -> u16 {
+    // SAFETY: the caller promised that it is ours; GLib writes this on the thread that polls, which
+    // is the one that calls us.
+    unsafe { (*base.cast::<Raw>()).poll.revents }
 }
 
 /// The conditions all fit.

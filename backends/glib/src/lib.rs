@@ -119,8 +119,8 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Has `tell` told why the stay has ended by itself: the guest's kernel queue failed or a turn
-    /// panicked. Without it GLib's log gets a warning. Runs in the loop; at once if it has
+    /// Has `tell` told why the stay has ended by itself: the guest's kernel queue failed, a turn
+    /// panicked, or somebody has closed the descriptor that GLib watches. Without it GLib's log gets a warning. Runs in the loop; at once if it has
     /// happened already.
     pub fn on_failure(&self, tell: impl FnOnce(io::Error) + 'static) {
         self.seat.on_failure(Box::new(tell));

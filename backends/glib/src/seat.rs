@@ -110,6 +110,16 @@ impl Seat {
         }
     }
 
+    /// Somebody has closed the descriptor that GLib watches, which is readable for ever now. `false`
+    /// ends the stay.
+    pub(crate) fn closed(&self) -> bool {
+        if !self.is_here() {
+            return self.dispatch();
+        }
+        let text = "the descriptor that was watched has been closed";
+        self.fail(io::Error::new(io::ErrorKind::BrokenPipe, text))
+    }
+
     /// Ends the stay, and tells whoever wants to know.
     fn fail(&self, error: io::Error) -> bool {
         let guest = self.guest.borrow_mut().take();

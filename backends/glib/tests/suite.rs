@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::rc::Rc;
 use std::thread;
@@ -141,12 +142,15 @@ struct Puppet {
     work: Cell<bool>,
     does: RefCell<Option<Does>>,
     pipe: RefCell<Option<io::PipeWriter>>,
+    /// The number of the descriptor that was given away.
+    watched: Cell<i32>,
 }
 
 impl Nested for Puppet {
-    fn fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+    fn fd(&self) -> io::Result<OwnedFd> {
         let (reader, writer) = io::pipe()?;
         *self.pipe.borrow_mut() = Some(writer);
+        self.watched.set(reader.as_raw_fd());
         Ok(reader.into())
     }
 
@@ -249,6 +253,31 @@ fn a_turn_that_fails_ends_the_stay() {
 #[test]
 fn a_panic_ends_the_stay_and_not_the_host() {
     assert_eq!(failing(|| panic!("on purpose")), "a turn panicked: on purpose");
+}
+
+/// Runs alone, so that no other test is given the number meanwhile.
+#[test]
+fn a_descriptor_that_is_closed_under_us_ends_the_stay() {
+    let name = concat!(module_path!(), "::a_descriptor_that_is_closed_under_us_ends_the_stay");
+    lodger_backend::suite::alone(name, || {
+        let glib = Glib::new();
+        let puppet = Rc::new(Puppet::default());
+        let guest: Rc<dyn Nested> = Rc::<Puppet>::clone(&puppet);
+        let stay = glib.context().attach(guest).unwrap();
+        let told = Rc::new(RefCell::new(None));
+        let tell = Rc::clone(&told);
+        stay.on_failure(move |error| *tell.borrow_mut() = Some(error.kind()));
+
+        // SAFETY: it is not ours to close: what a program does that mixes its numbers up.
+        drop(unsafe { OwnedFd::from_raw_fd(puppet.watched.get()) });
+        glib.until("a failure is told", || told.borrow().is_some());
+
+        assert_eq!(told.take(), Some(io::ErrorKind::BrokenPipe));
+        assert_eq!(puppet.turns.get(), 0);
+        assert!(falls_silent(&glib));
+        // It would close the number once more, which std takes ill.
+        std::mem::forget(stay);
+    });
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub const LODGER_E_MISUSE: i32 = -6;
 /// The operating system refused; `lodger_last_error` says what.
 pub const LODGER_E_SYSTEM: i32 = -7;
 /// A bug of lodger's own was stopped at the border. The runtime is poisoned: every further call
-/// says this, and `lodger_free` is all that is left.
+/// says this and does nothing, `lodger_free` too, so its memory and sockets stay.
 pub const LODGER_E_PANIC: i32 = -8;
 /// The runtime has ended.
 pub const LODGER_E_ENDED: i32 = -9;
@@ -248,4 +248,50 @@ pub(super) fn check_size<T: Sized>(size: usize) -> Res<()> {
 pub(super) fn put<T>(out: Option<&mut MaybeUninit<T>>, value: T) -> Res {
     out.ok_or_else(|| Fail::null("the place for the result"))?.write(value);
     Ok(LODGER_OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+    use std::mem::MaybeUninit;
+
+    use super::super::runtime::{lodger_dispatch, lodger_fd, lodger_free, lodger_new};
+    use super::*;
+
+    fn fresh() -> *mut lodger_runtime {
+        let mut place = MaybeUninit::uninit();
+        // SAFETY: no options, and a place for the result.
+        assert_eq!(unsafe { lodger_new(std::ptr::null(), Some(&mut place)) }, LODGER_OK);
+        // SAFETY: it says that it has written.
+        unsafe { place.assume_init() }
+    }
+
+    #[test]
+    fn a_panic_poisons_its_runtime_and_no_other() {
+        let (bad, good) = (fresh(), fresh());
+
+        // SAFETY: neither was freed.
+        let code = on(unsafe { bad.as_ref() }, |_| panic!("a bug"));
+
+        assert_eq!(code, LODGER_E_PANIC);
+        // SAFETY: as above.
+        assert_eq!(unsafe { lodger_dispatch(bad) }, LODGER_E_PANIC);
+        // SAFETY: as above.
+        assert_eq!(lodger_fd(unsafe { bad.as_ref() }), LODGER_E_PANIC);
+        // SAFETY: as above; once each.
+        assert_eq!(unsafe { lodger_free(bad) }, LODGER_E_PANIC);
+        // SAFETY: as above.
+        assert!(unsafe { lodger_dispatch(good) } >= 0);
+        // SAFETY: as above.
+        assert_eq!(unsafe { lodger_free(good) }, LODGER_OK);
+    }
+
+    #[test]
+    fn the_last_error_is_a_text_with_an_end() {
+        let code = enter(|| Err(Fail::misuse("a\0b")));
+
+        assert_eq!(code, LODGER_E_MISUSE);
+        // SAFETY: it is valid until the next failure of this thread.
+        assert_eq!(unsafe { CStr::from_ptr(lodger_last_error()) }, c"a b");
+    }
 }

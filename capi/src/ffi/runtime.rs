@@ -284,6 +284,11 @@ pub unsafe extern "C" fn lodger_unref(rt: *mut lodger_runtime) -> i32 {
     }
     // SAFETY: the pointer came from `Rc::into_raw`, and this reference is given up here, once.
     let rc = unsafe { Rc::from_raw(rt.cast_const()) };
+    if rc.is_poisoned() {
+        // Nobody knows what its drop would do.
+        std::mem::forget(rc);
+        return LODGER_E_PANIC;
+    }
     enter(|| {
         if Rc::strong_count(&rc) == 1 && rc.check_alive().is_ok() {
             // Before the count is zero, so that callbacks are still given a runtime.

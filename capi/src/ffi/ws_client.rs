@@ -25,7 +25,7 @@ pub struct lodger_field {
 }
 
 /// Is told of each wait before another attempt: how long it is, and why the last one ended
-/// (`LODGER_REASON_…`).
+/// (`LODGER_REASON_...`).
 pub type lodger_retry_fn = Option<
     unsafe extern "C-unwind" fn(
         rt: *mut lodger_runtime,
@@ -51,7 +51,7 @@ pub struct lodger_ws_client_options {
     pub fields_len: usize,
     /// How many times in a row it tries again by itself: 0 never, -1 for ever.
     pub attempts: i32,
-    /// Milliseconds to wait after the first failure in a row, the second …; the last for all
+    /// Milliseconds to wait after the first failure in a row, the second and so on; the last for all
     /// others. NULL: 0.5, 1, 2, 4, 8, 16, 30 s.
     pub delays_ms: *const u32,
     /// How many of them.

@@ -11,6 +11,8 @@ pub(crate) struct Program {
     compiler: &'static str,
     flags: Vec<String>,
     libraries: Vec<String>,
+    /// Where the library is, when it is not the one that was just built.
+    installed: Option<Vec<String>>,
 }
 
 pub(crate) fn crate_dir() -> &'static Path {
@@ -53,7 +55,24 @@ impl Program {
     pub(crate) fn cpp(name: &str, standard: &str) -> Self {
         let mut program = Self::made(name, "cpp", "c++", &format!("-std={standard}"));
         program.name.push_str(standard);
+        // Qt asks for it.
+        program.flags.push("-fPIC".to_owned());
         program
+    }
+
+    /// A header, to be looked at as C++ by this standard.
+    pub(crate) fn header(name: &str, standard: &str) -> Self {
+        let mut program = Self::made(name, "h", "c++", &format!("-std={standard}"));
+        program.source = crate_dir().join("include").join(name);
+        program
+    }
+
+    /// Has the compiler look at it, and make nothing.
+    pub(crate) fn check(&self) {
+        let mut compiler = Command::new(self.compiler);
+        compiler.args(["-fsyntax-only", "-x", "c++"]).args(&self.flags).arg("-I");
+        let output = compiler.arg(crate_dir().join("include")).arg(&self.source).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// A module of an example's.
@@ -70,7 +89,14 @@ impl Program {
         let source = crate_dir().join(format!("tests/c/{name}.{ending}"));
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).to_vec();
         flags.push(standard.to_owned());
-        Self { name: name.to_owned(), source, compiler, flags, libraries: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            source,
+            compiler,
+            flags,
+            libraries: Vec::new(),
+            installed: None,
+        }
     }
 
     /// With a library that pkg-config knows; `None` if it does not.
@@ -87,6 +113,18 @@ impl Program {
         Some(self)
     }
 
+    /// As an installed library's user compiles it: by what its `.pc` file in `folder` says.
+    pub(crate) fn installed(mut self, folder: &Path) -> Self {
+        let mut ask = Command::new("pkg-config");
+        ask.args(["--static", "--cflags", "--libs", "lodger"]).env("PKG_CONFIG_PATH", folder);
+        let output = ask.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let words = String::from_utf8(output.stdout).unwrap();
+        self.name.push_str("-installed");
+        self.installed = Some(words.split_whitespace().map(str::to_owned).collect());
+        self
+    }
+
     /// Compiles it against the header and the shared library.
     pub(crate) fn build(&self) -> PathBuf {
         self.compile().unwrap()
@@ -95,11 +133,16 @@ impl Program {
     /// As [`build`](Self::build), or what the compiler has said.
     pub(crate) fn compile(&self) -> Result<PathBuf, String> {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("c-{}", self.name));
-        let dir = library_dir();
         let mut cc = Command::new(self.compiler);
-        cc.args(&self.flags).arg("-I").arg(crate_dir().join("include")).arg(&self.source);
-        cc.arg("-o").arg(&out).arg("-L").arg(dir).arg("-llodger").args(&self.libraries);
-        cc.arg(format!("-Wl,-rpath,{}", dir.display()));
+        cc.args(&self.flags).arg(&self.source).arg("-o").arg(&out).args(&self.libraries);
+        match &self.installed {
+            Some(flags) => _ = cc.args(flags),
+            None => {
+                let dir = library_dir();
+                cc.arg("-I").arg(crate_dir().join("include")).arg("-L").arg(dir).arg("-llodger");
+                cc.arg(format!("-Wl,-rpath,{}", dir.display()));
+            }
+        }
         let output = cc.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() { Ok(out) } else { Err(format!("{cc:?}\n{said}")) }

@@ -72,6 +72,22 @@ static void cycles(void)
     CHECK(lodger_free(rt) == LODGER_OK);
 }
 
+/* The host has closed our descriptor: the guest leaves, and the loop does not spin. */
+static void closed_under_us(void)
+{
+    lodger_runtime *rt = NULL;
+    GSource *source;
+
+    CHECK(lodger_new(NULL, &rt) == LODGER_OK);
+    source = lodger_glib_attach(rt, context, G_PRIORITY_DEFAULT);
+    CHECK(source && close(lodger_fd(rt)) == 0);
+    while (!g_source_is_destroyed(source))
+        g_main_context_iteration(context, TRUE);
+    CHECK(!g_main_context_pending(context));
+    lodger_glib_detach(&source);
+    CHECK(lodger_free(rt) == LODGER_OK);
+}
+
 int main(void)
 {
     lodger_runtime *one = NULL, *two = NULL;
@@ -110,6 +126,7 @@ int main(void)
     lodger_glib_detach(&guest);
     CHECK(lodger_free(one) == LODGER_OK);
     cycles();
+    closed_under_us();
     g_main_context_unref(context);
     return 0;
 }

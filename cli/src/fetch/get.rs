@@ -121,9 +121,9 @@ impl State {
         let kept = self.kept(head)?;
         if let Some(path) = &self.options.output {
             let file = resume::open(path, kept).map_err(|e| refused(Some(path), &e))?;
+            self.time = resume::vouch(&file, head.fields);
             self.out = Output::file(file);
             self.to_file = true;
-            self.time = resume::strong_time(head.fields);
         }
         if self.options.include {
             let text = written(head);

@@ -1,8 +1,10 @@
 //! A file that is got in parts.
 //!
 //! What vouches for the part that is there is the file's own time: it is set to the server's
-//! `Last-Modified` with each piece, and sent back as `If-Range`. A file that another program has
-//! touched, or that the server has changed, is got anew from its first byte.
+//! `Last-Modified` with each piece, and sent back as `If-Range`. A strong `ETag` vouches better: it
+//! is kept in an attribute of the file, with the time that the file had then, where the file system
+//! has attributes. A file that another program has touched, or that the server has changed, is got
+//! anew from its first byte.
 
 use std::fs::{File, FileTimes, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -10,15 +12,21 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use lodger::http::Fields;
-use lodger::proto::h1::http_date;
+use lodger::proto::h1::{http_date, parse_http_date};
+use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
+
+/// The attribute: seconds since 1970, a space, the tag.
+const TAG: &str = "user.lodger.etag";
+/// The longest tag that is kept.
+const TAG_MAX: usize = 256;
 
 /// The part that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     /// Its length in bytes, at least 1.
     pub(super) len: u64,
-    /// Its time, as `If-Range` says it.
-    pub(super) date: String,
+    /// What `If-Range` says: its tag, or its time.
+    pub(super) validator: String,
 }
 
 /// Looks what there is of a file.
@@ -26,7 +34,22 @@ pub(super) fn part(path: &Path) -> Option<Part> {
     let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let time = file.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let date = String::from_utf8(http_date(time.as_secs()).to_vec()).ok()?;
-    (file.len() > 0).then_some(Part { len: file.len(), date })
+    let validator = kept_tag(path, time.as_secs()).unwrap_or(date);
+    (file.len() > 0).then_some(Part { len: file.len(), validator })
+}
+
+/// Gives the tag that is kept with a file, if nobody has touched the file since.
+fn kept_tag(path: &Path, time: u64) -> Option<String> {
+    let file = File::open(path).ok()?;
+    let mut value = vec![0; TAG_MAX + 32];
+    let len = fgetxattr(&file, TAG, &mut value).ok()?;
+    let (when, tag) = str::from_utf8(value.get(..len)?).ok()?.split_once(' ')?;
+    (when.parse() == Ok(time) && is_strong(tag)).then(|| tag.to_owned())
+}
+
+/// RFC 9110, section 8.8.3.
+fn is_strong(tag: &str) -> bool {
+    tag.len() > 1 && tag.len() <= TAG_MAX && tag.starts_with('"') && tag.ends_with('"')
 }
 
 /// Opens the file to go on after `kept` bytes; 0 begins anew.
@@ -44,12 +67,27 @@ pub(super) fn stamp(file: &File, time: Option<SystemTime>) {
     }
 }
 
-/// Gives the time of what a response carries, if it is a strong validator: RFC 9110, section
-/// 8.8.2.2.
-pub(super) fn strong_time(fields: Fields<'_>) -> Option<SystemTime> {
-    let modified = read_date(fields.get_str("last-modified")?)?;
-    let sent = read_date(fields.get_str("date")?)?;
-    (modified < sent).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(modified))
+/// Keeps with the file what vouches for it, and gives the time that it is to have; `None` if nothing
+/// does.
+pub(super) fn vouch(file: &File, fields: Fields<'_>) -> Option<SystemTime> {
+    // What is there may belong to an earlier answer.
+    let _ = fremovexattr(file, TAG);
+    let sent = fields.get_str("date").and_then(parse_http_date);
+    let modified = strong_time(fields, sent);
+    // Any time does for a tag, as long as the file still has it.
+    let tagged = fields.get_str("etag").filter(|tag| is_strong(tag)).and_then(|tag| {
+        let time = modified.or(sent)?;
+        let value = format!("{time} {tag}");
+        fsetxattr(file, TAG, value.as_bytes(), XattrFlags::empty()).ok().map(|()| time)
+    });
+    tagged.or(modified).map(|time| SystemTime::UNIX_EPOCH + Duration::from_secs(time))
+}
+
+/// Gives the time of what a response carries, in seconds since 1970, if it is a strong validator: RFC
+/// 9110, section 8.8.2.2.
+fn strong_time(fields: Fields<'_>, sent: Option<u64>) -> Option<u64> {
+    let modified = fields.get_str("last-modified").and_then(parse_http_date)?;
+    (modified < sent?).then_some(modified)
 }
 
 /// Reads `bytes 5-9/10` or `bytes */10`: where it begins, and the length of all.
@@ -62,35 +100,16 @@ pub(super) fn content_range(text: &str) -> (Option<u64>, Option<u64>) {
     (first, all.parse().ok())
 }
 
-/// Reads a date in the one form that may be sent (RFC 9110, section 5.6.7), in seconds since 1970.
-fn read_date(text: &str) -> Option<u64> {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
-    let (day, year) = (number(5, 7)?, number(12, 16)?);
-    let month = MONTHS.find(text.get(8..11)?)? as u64 / 3;
-    // Days before the month, counted from March, so that a leap day is the last of its year.
-    let (year, month) =
-        if month < 2 { (year.checked_sub(1)?, month + 10) } else { (year, month - 2) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
-    let days = days.checked_sub(719_469)?;
-    let seconds = ((days * 24 + number(17, 19)?) * 60 + number(20, 22)?) * 60 + number(23, 25)?;
-    (http_date(seconds) == *text.as_bytes()).then_some(seconds)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_read_as_it_is_written() {
-        for seconds in [0, 784_111_777, 951_782_400, 951_868_799, 4_102_444_800, 253_402_300_799] {
-            let text = String::from_utf8(http_date(seconds).to_vec()).unwrap();
-            assert_eq!(read_date(&text), Some(seconds), "{text}");
-        }
-        for text in
-            ["", "yesterday", "Sun, 06 Nov 1994 08:49:37 CET", "Mon, 06 Nov 1994 08:49:37 GMT"]
+    fn only_a_strong_tag_vouches() {
+        for (tag, strong) in
+            [("\"a\"", true), ("\"\"", true), ("W/\"a\"", false), ("a", false), ("\"", false)]
         {
-            assert_eq!(read_date(text), None, "{text}");
+            assert_eq!(is_strong(tag), strong, "{tag}");
         }
     }
 

@@ -29,6 +29,7 @@ use self::cache::{Cache, Root};
 use self::condition::Verdict;
 use self::path::Refused;
 use self::range::{Asked, Range};
+use super::http::{Page, page};
 use crate::Handle;
 use crate::http::{Answer, Request, Response};
 use crate::runtime::file::{Body, OpenFile, Part};
@@ -193,12 +194,13 @@ impl Files {
         request: &Request<'_>,
         rest: &str,
         response: Response<'_>,
+        errors: Option<&Page>,
     ) -> Answer {
         let mut name = self.name.take();
         let answer = match path::decode(rest, &mut name) {
-            Ok(is_dir) => self.named(request, &mut name, is_dir, response),
-            Err(Refused::Malformed) => response.error(400),
-            Err(Refused::Hidden) => response.error(404),
+            Ok(is_dir) => self.named(request, &mut name, is_dir, (response, errors)),
+            Err(Refused::Malformed) => page(errors, 400, response),
+            Err(Refused::Hidden) => page(errors, 404, response),
         };
         self.name.replace(name);
         answer
@@ -209,21 +211,21 @@ impl Files {
         request: &Request<'_>,
         name: &mut String,
         is_dir: bool,
-        response: Response<'_>,
+        (response, errors): (Response<'_>, Option<&Page>),
     ) -> Answer {
         if is_dir {
-            let Some(index) = &self.index else { return response.error(404) };
+            let Some(index) = &self.index else { return page(errors, 404, response) };
             if !name.is_empty() {
                 name.push('/');
             }
             name.push_str(index);
         }
         match self.choose(request, name, response.runtime()) {
-            Ok(chosen) if !chosen.found.meta.is_dir => give(request, &chosen, response),
-            Ok(_) if is_dir || self.index.is_none() => response.error(404),
+            Ok(chosen) if !chosen.found.meta.is_dir => give(request, &chosen, response, errors),
+            Ok(_) if is_dir || self.index.is_none() => page(errors, 404, response),
             Ok(_) => to_directory(request, response),
-            Err(Miss::NotFound) => response.error(404),
-            Err(Miss::Busy) => response.header("Retry-After", "1").error(503),
+            Err(Miss::NotFound) => page(errors, 404, response),
+            Err(Miss::Busy) => page(errors, 503, response.header("Retry-After", "1")),
         }
     }
 
@@ -340,14 +342,19 @@ pub(super) fn to_directory(request: &Request<'_>, response: Response<'_>) -> Ans
 }
 
 /// Answers with a file or a part of it, as the request's conditions and ranges say.
-fn give(request: &Request<'_>, chosen: &Chosen, response: Response<'_>) -> Answer {
+fn give(
+    request: &Request<'_>,
+    chosen: &Chosen,
+    response: Response<'_>,
+    errors: Option<&Page>,
+) -> Answer {
     let found = &*chosen.found;
     let vary = if chosen.varies { VARY } else { "" };
     let response = response.lines(vary);
     match condition::check(request, found) {
         Verdict::Go => {}
         Verdict::NotModified => return response.status(304).lines(&found.validators).empty(),
-        Verdict::Failed => return response.error(412),
+        Verdict::Failed => return page(errors, 412, response),
     }
     // Section 14.2: only GET has ranges.
     let range = request.header("range").filter(|_| request.method() == "GET");
@@ -360,7 +367,7 @@ fn give(request: &Request<'_>, chosen: &Chosen, response: Response<'_>) -> Answe
         Asked::Whole => whole(found, response),
         Asked::None => {
             let size = std::format!("bytes */{}", found.meta.len);
-            response.header("Content-Range", &size).error(416)
+            page(errors, 416, response.header("Content-Range", &size))
         }
         Asked::Parts(parts) => match parts.as_slice() {
             [one] => part(found, *one, response),

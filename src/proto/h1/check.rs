@@ -155,10 +155,13 @@ pub(super) fn serve(limits: &Limits, pieces: &[&[u8]], eof: bool) -> Trace {
         let mut left = core::mem::take(&mut trace.left);
         let mut rx = Rx::new(&mut left, eof && n + 1 == pieces.len());
         loop {
-            match server.poll(&mut cx, &mut rx, &mut scratch, &mut tx) {
+            match server.poll(&mut cx, &mut rx, &mut scratch) {
                 Ok(Some(event)) => note(&mut trace, &mut app, &mut server, &mut tx, event),
                 Ok(None) => break,
-                Err(error) => trace.error = trace.error.or(Some(error)),
+                Err(error) => {
+                    server.goodbye(&mut tx, error, None);
+                    trace.error = trace.error.or(Some(error));
+                }
             }
         }
         assert!(server.deadline().is_some() || !server.is_idle());

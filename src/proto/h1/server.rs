@@ -98,6 +98,10 @@ const CLOSE: u16 = 1 << 6;
 const REARM: u16 = 1 << 7;
 /// The one empty line before a request has been read.
 const BLANK: u16 = 1 << 8;
+/// The peer has not been told yet why the connection ends.
+const UNSAID: u16 = 1 << 9;
+/// It is told by a head alone: it had asked for no more.
+const BARE: u16 = 1 << 10;
 /// What holds for one request only.
 const PER_REQUEST: u16 = HTTP10 | HEAD | CONNECT | UPGRADE | EXPECT | WANTED | BLANK;
 
@@ -138,7 +142,6 @@ impl Server {
         cx: &mut Cx<'_>,
         rx: &mut Rx<'a>,
         scratch: &'s mut Scratch,
-        tx: &mut Tx<'_>,
     ) -> Result<Option<Event<'s>>, Error> {
         let limits = &cx.limits.h1;
         let outcome = match self.reading {
@@ -152,7 +155,7 @@ impl Server {
         };
         match outcome {
             Ok(event) => Ok(event),
-            Err(fault) => Err(self.fail(fault, tx)),
+            Err(fault) => Err(self.fail(fault)),
         }
     }
 
@@ -356,7 +359,7 @@ impl Server {
     ///
     /// `Peer`: the connection was idle for too long, or a head or body came too slowly; that is
     /// answered with 408 in `tx` if no answer has begun.
-    pub fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
+    pub fn on_deadline(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
         let Some(at) = self.deadline() else { return Ok(()) };
         if self.has(REARM) {
             self.arm(cx.now, &cx.limits.h1);
@@ -375,7 +378,7 @@ impl Server {
                 Fault { status: 408, rule: "the limit of a body's rate" }
             }
         };
-        Err(self.fail(fault, tx))
+        Err(self.fail(fault))
     }
 
     /// Tells whether a request has not been answered to the end.
@@ -613,13 +616,26 @@ impl Server {
         self.reading = Reading::Stopped;
     }
 
-    /// Ends the connection. The peer is told why if that cannot be mistaken for a part of an
+    /// Tells the peer why the connection ends: what an error with [`Wire::H1`] calls for. Does
+    /// nothing for any other, and nothing the second time.
+    ///
+    /// - `date`: the value of Date, made by [`http_date`](super::http_date); `None` for an origin
+    ///   without a clock.
+    pub fn goodbye(&mut self, tx: &mut Tx<'_>, why: Error, date: Option<&[u8; 29]>) {
+        if let (Wire::H1(status), true) = (why.wire(), self.has(UNSAID)) {
+            put_goodbye(tx, status, self.has(BARE), date);
+            self.flags &= !UNSAID;
+        }
+    }
+
+    /// Ends the connection. The peer is to be told why if that cannot be mistaken for a part of an
     /// answer.
-    fn fail(&mut self, fault: Fault, tx: &mut Tx<'_>) -> Error {
+    fn fail(&mut self, fault: Fault) -> Error {
         let can_tell = fault.status != 0 && matches!(self.answer, Answer::Free | Answer::Owed);
         let mut wire = Wire::None;
         if can_tell {
-            put_goodbye(tx, fault.status, self.answer == Answer::Owed && self.has(HEAD));
+            let bare = self.answer == Answer::Owed && self.has(HEAD);
+            self.flags |= if bare { UNSAID | BARE } else { UNSAID };
             wire = Wire::H1(fault.status);
         }
         self.stop();

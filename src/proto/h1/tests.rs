@@ -53,7 +53,13 @@ impl Rig {
         let mut rx = Rx::new(&mut left, false);
         let mut cx = Cx { now: self.now, limits: &self.limits, random: &mut || 0 };
         let mut tx = Tx::new(&mut self.out, &mut self.pool);
-        let event = self.server.poll(&mut cx, &mut rx, &mut self.scratch, &mut tx)?;
+        let event = match self.server.poll(&mut cx, &mut rx, &mut self.scratch) {
+            Ok(event) => event,
+            Err(e) => {
+                self.server.goodbye(&mut tx, e, None);
+                return Err(e);
+            }
+        };
         let word = match event {
             None => "none".into(),
             Some(Event::Request(r)) => String::from(r.target),
@@ -86,7 +92,8 @@ impl Rig {
         self.now = self.now + Duration::from_secs(seconds);
         let mut cx = Cx { now: self.now, limits: &self.limits, random: &mut || 0 };
         let mut tx = Tx::new(&mut self.out, &mut self.pool);
-        self.server.on_deadline(&mut cx, &mut tx)
+        let done = self.server.on_deadline(&mut cx);
+        done.inspect_err(|e| self.server.goodbye(&mut tx, *e, None))
     }
 
     /// Takes what was sent.
@@ -473,12 +480,10 @@ fn a_runtime_that_did_not_read_restarts_the_clock() {
 fn fields_are_found_by_name_in_any_case() {
     let mut bytes = b"GET / HTTP/1.1\r\nhOsT: x\r\nA: 1\r\na: 2\r\nB: \xff\r\nTE:\r\n\r\n".to_vec();
     let (limits, mut scratch) = (Limits::default(), Scratch::new());
-    let (mut out, mut pool) = (Out::new(), Pool::new(0));
     let mut server = Server::new(Micros::ZERO, &limits);
     let mut cx = Cx { now: Micros::ZERO, limits: &limits, random: &mut || 0 };
     let mut rx = Rx::new(&mut bytes, false);
-    let mut tx = Tx::new(&mut out, &mut pool);
-    let event = server.poll(&mut cx, &mut rx, &mut scratch, &mut tx).unwrap();
+    let event = server.poll(&mut cx, &mut rx, &mut scratch).unwrap();
 
     let Some(Event::Request(request)) = event else { panic!() };
     let fields = request.fields;

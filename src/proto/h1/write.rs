@@ -274,10 +274,10 @@ fn put_status_line(out: &mut Vec<u8>, status: u16) {
 }
 
 /// Appends a whole response that ends the connection; its text is the reason.
-pub(super) fn put_goodbye(tx: &mut Tx<'_>, status: u16, head_only: bool) {
+pub(super) fn put_goodbye(tx: &mut Tx<'_>, status: u16, head_only: bool, date: Option<&[u8; 29]>) {
     let text = reason(status);
     let fields = b"Content-Type: text/plain\r\n";
-    let head = Response { status, fields, length: Length::None, date: None, close: true };
+    let head = Response { status, fields, length: Length::None, date, close: true };
     let length = Announce::Length(text.len() as u64 + 1);
     let out = put_response(tx, &head, length, true, text.len() + 1);
     if !head_only {

@@ -315,6 +315,11 @@ impl Connection {
         held.map(|stream| stream.tag)
     }
 
+    /// Gives which end it is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Tells whether no stream is open or held.
     pub fn is_idle(&self) -> bool {
         self.streams.len() == 0 && self.open_block.is_none()

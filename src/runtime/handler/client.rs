@@ -231,6 +231,12 @@ impl<'t> Cx<'t> {
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), SendError> {
         self.h.send_with(self.id, is_client, chunk.len(), |stack, _, tx| match stack {
             Stack::Client(client) => client.body(tx, chunk),
+            #[cfg(feature = "h2")]
+            Stack::Asking(asking) => {
+                asking.count(chunk.len() as u64)?;
+                tx.put(chunk);
+                Ok(())
+            }
             _ => Err(NOT_CLIENT),
         })
     }
@@ -243,6 +249,8 @@ impl<'t> Cx<'t> {
     pub fn finish(&mut self) -> Result<(), SendError> {
         self.h.send_with(self.id, is_client, 0, |stack, _, tx| match stack {
             Stack::Client(client) => client.finish(tx),
+            #[cfg(feature = "h2")]
+            Stack::Asking(asking) => asking.finish(),
             _ => Err(NOT_CLIENT),
         })
     }
@@ -252,5 +260,9 @@ common_cx!(Cx);
 const NOT_CLIENT: Error = Error::misuse("the connection is not an HTTP client's");
 
 fn is_client(stack: &Stack) -> bool {
+    #[cfg(feature = "h2")]
+    if matches!(stack, Stack::Asking(_)) {
+        return true;
+    }
     matches!(stack, Stack::Client(_))
 }

@@ -6,14 +6,14 @@ use crate::{Res, sh};
 
 /// The numbers of two processors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Cores {
-    pub(super) server: u32,
-    pub(super) loader: u32,
+pub(crate) struct Cores {
+    pub(crate) server: u32,
+    pub(crate) loader: u32,
 }
 
 impl Cores {
     /// Chooses two that this program may use, and moves it to the loader's.
-    pub(super) fn take() -> Res<Self> {
+    pub(crate) fn take() -> Res<Self> {
         if !sh::have("taskset") {
             return Err("taskset is not here: install util-linux".into());
         }
@@ -27,7 +27,7 @@ impl Cores {
     }
 
     /// Makes a command that runs a program on the server's processor, with the same process id.
-    pub(super) fn server(self, program: &std::path::Path) -> Command {
+    pub(crate) fn server(self, program: &std::path::Path) -> Command {
         let mut command = Command::new("taskset");
         command.args(["-c", &self.server.to_string()]).arg(program).current_dir(sh::root());
         command

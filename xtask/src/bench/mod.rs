@@ -20,8 +20,9 @@ use std::time::Duration;
 use crate::steps::{Outcome, Steps};
 use crate::{Res, sh};
 
-use cores::Cores;
+pub(crate) use cores::Cores;
 use report::Report;
+pub(crate) use report::{HOSTS_HEADING, machine};
 
 /// Descriptors for a row of 1,000 connections to each of four servers.
 const DESCRIPTORS: u32 = 20_000;
@@ -107,7 +108,7 @@ impl Report {
         let cores = Cores::take()?;
         sh::allow_descriptors(DESCRIPTORS)?;
         self.cores = Some(cores);
-        self.machine = report::machine(plan)?;
+        self.machine = machine(plan.rounds, plan.round)?;
         Ok(Outcome::Passed(format!("server on {}, loader on {}", cores.server, cores.loader)))
     }
 }

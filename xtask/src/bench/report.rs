@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
+use super::chart;
 use super::cores::Cores;
 use super::measure::Cost;
 use super::rows::{Row, Server};
 use super::timers::Timer;
-use super::{Plan, chart};
 use crate::steps::Outcome;
 use crate::{Res, sh};
 
@@ -30,7 +31,12 @@ impl Report {
             return Err("no row was measured".into());
         }
         std::fs::create_dir_all(folder)?;
-        std::fs::write(folder.join("RESULTS.md"), self.page()?)?;
+        let path = folder.join("RESULTS.md");
+        // What `cargo xtask hosts` wrote stays.
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let hosts = old.find(HOSTS_HEADING).and_then(|at| old.get(at..)).unwrap_or_default();
+        let space = if hosts.is_empty() { "" } else { "\n" };
+        std::fs::write(&path, format!("{}{space}{hosts}", self.page()?))?;
         std::fs::write(folder.join("results.svg"), chart::draw(&self.rows)?)?;
         Ok(Outcome::Passed(folder.join("RESULTS.md").display().to_string()))
     }
@@ -144,7 +150,7 @@ fn digits(micros: f64) -> String {
 }
 
 /// Says on what, with what, and how long it was measured.
-pub(super) fn machine(plan: Plan) -> Res<String> {
+pub(crate) fn machine(rounds: usize, round: Duration) -> Res<String> {
     let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let load = std::fs::read_to_string("/proc/loadavg")?;
@@ -155,8 +161,8 @@ pub(super) fn machine(plan: Plan) -> Res<String> {
         model(&cpus).unwrap_or("of an unknown model"),
         kernel.trim(),
         compiler.trim(),
-        plan.rounds,
-        plan.round,
+        rounds,
+        round,
         load.split_whitespace().next().unwrap_or("unknown"),
     ))
 }
@@ -165,6 +171,9 @@ fn model(cpus: &str) -> Option<&str> {
     let line = cpus.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(": ").map(|(_, model)| model.trim())
 }
+
+/// Where the part about hosts begins, which is to the page's end.
+pub(crate) const HOSTS_HEADING: &str = "## In other loops";
 
 const INTRODUCTION: &str = "\
 # What an operation costs

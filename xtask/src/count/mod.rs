@@ -9,6 +9,7 @@ mod idle;
 mod instructions;
 mod memory;
 
+pub(crate) use calls::each as calls;
 pub(crate) use instructions::{each as instructions, profile};
 
 use std::process::ExitCode;

@@ -44,6 +44,7 @@ pub(super) fn run(steps: &mut Steps) {
         });
     }
     steps.step("program: serve DIR: wget resumes", || wget(&site));
+    steps.step("program: serve DIR: aria2 over four connections", || aria2(&site));
     steps.step("program: serve DIR: ends with 0", || {
         server.terminate().map(|_| Outcome::Passed(String::new()))
     });
@@ -189,6 +190,18 @@ fn elsewhere(site: &Site) -> Res {
         check(answer.status == status, || format!("{path}: status {}", answer.status))?;
     }
     Ok(())
+}
+
+/// Ranges of one file, over several connections at once.
+fn aria2(site: &Site) -> Res<Outcome> {
+    if !sh::have("aria2c") {
+        return Ok(Outcome::Skipped("no aria2c".into()));
+    }
+    let folder = site.dir.join("dir").to_string_lossy().into_owned();
+    let url = site.url("/big.bin");
+    let parts = ["-q", "-x4", "-s4", "-k1M", "--min-split-size=1M", "--allow-overwrite=true"];
+    sh::run(60, "aria2c", &[&parts[..], &["-d", &folder, "-o", "aria2.bin", &url]].concat())?;
+    is_big(site, &Path::new(&folder).join("aria2.bin")).map(|()| Outcome::Passed(String::new()))
 }
 
 fn wget(site: &Site) -> Res<Outcome> {

@@ -1,8 +1,9 @@
 //! Tests of the release program from outside, by programs that are not ours: curl, a WebSocket
-//! client, a browser, the shell.
+//! client, a browser, the shell; and as a client of servers that are not ours.
 
 mod bad_input;
 mod files;
+mod peers;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.step("program: WebSocket echo to the `ws` client", websocket);
     steps.step("program: unix: listener, port 0 twice", unix_and_more);
     steps.step("program: SIGTERM says goodbye", goodbye);
+    peers::run(steps);
     bad_input::run(steps);
     steps.step("the page in Chromium", page);
 }

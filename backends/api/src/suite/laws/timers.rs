@@ -70,14 +70,15 @@ fn chain(guest: &Guest, left: u32, turns: Rc<RefCell<Vec<u32>>>) {
     });
 }
 
-/// Timers armed for later first, and for equal moments in turn.
+/// Timers armed for later first. They lie so far apart that a busy machine arms all before one is
+/// due.
 fn in_order(stage: &Stage) -> Result<(), Failure> {
     let order = Rc::new(RefCell::new(Vec::new()));
-    for (name, millis) in [(3, 6), (1, 2), (2, 4)] {
+    for (name, millis) in [(3, 60), (1, 20), (2, 40)] {
         let order = Rc::clone(&order);
         stage.guest.after(Duration::from_millis(millis), move |_| order.borrow_mut().push(name));
     }
-    clock::burn(Duration::from_millis(8));
+    clock::burn(Duration::from_millis(80));
 
     stage.until("three timers", || order.borrow().len() == 3)?;
 

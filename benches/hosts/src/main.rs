@@ -1,0 +1,54 @@
+//! `bench-hosts HOST MODE [SECONDS]`: one guest in many loops, to be measured.
+//!
+//! Each host is a loop with a timer of its own, which decides at each tick whether the guest comes
+//! or goes. The guest echoes WebSocket messages at `/echo`. Standard output says where it listens,
+//! standard error what was found, as `NAME=NUMBER` words.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
+
+mod guest;
+mod hosts;
+mod script;
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use script::Script;
+
+type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        [host, mode] => run(host, mode, "10"),
+        [host, mode, seconds] => run(host, mode, seconds),
+        _ => Err("usage: bench-hosts HOST serve|traced|steady|flood|timers|idle [SECONDS]".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench-hosts: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(host: &str, mode: &str, seconds: &str) -> Res {
+    let seconds = Duration::from_secs(seconds.parse()?);
+    let script = Rc::new(Script::new(mode, seconds).ok_or("there is no such mode")?);
+    match host {
+        "mio" => hosts::mio(&script)?,
+        "poll" => hosts::poll(&script)?,
+        "calloop" => hosts::calloop(&script)?,
+        "async-io" => hosts::async_io(&script)?,
+        "tokio" => hosts::tokio(&script)?,
+        #[cfg(feature = "glib")]
+        "glib" => hosts::glib(&script)?,
+        _ => return Err("there is no such host".into()),
+    }
+    eprintln!("{}", script.found());
+    Ok(())
+}

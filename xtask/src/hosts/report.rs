@@ -1,0 +1,155 @@
+//! Writes what was found into `benches/RESULTS.md`, behind what `cargo xtask bench` wrote.
+
+use std::fmt::Write;
+
+use super::cost::{Cost, ROWS, Row, base};
+use super::found::Found;
+use super::{DESCRIPTORS, Plan};
+use crate::bench::{Cores, HOSTS_HEADING, machine};
+use crate::steps::Outcome;
+use crate::{Res, sh};
+
+/// Everything that was measured.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) cores: Option<Cores>,
+    machine: String,
+    pub(super) found: Vec<Found>,
+    pub(super) costs: Vec<(Row, Vec<Cost>)>,
+    pub(super) calls: Vec<(&'static str, f64)>,
+}
+
+/// System calls a message at most, with 100 connections.
+const CALLS: f64 = 2.2;
+
+impl Report {
+    /// Takes the processors, and writes down what machine this is.
+    pub(super) fn begin(&mut self, plan: Plan) -> Res<Outcome> {
+        sh::allow_descriptors(DESCRIPTORS)?;
+        self.machine = machine(plan.rounds, plan.round)?;
+        self.cores = Some(Cores::take()?);
+        Ok(Outcome::Passed(self.machine.clone()))
+    }
+
+    /// Writes the results. A quick run says that everything works, and its figures are none, so
+    /// they stay out of the tree.
+    pub(super) fn write(&self, quick: bool) -> Res<Outcome> {
+        let section = self.section()?;
+        if quick {
+            std::fs::write(sh::target("hosts/RESULTS.md"), section)?;
+            return Ok(Outcome::Passed(sh::target("hosts/RESULTS.md").display().to_string()));
+        }
+        let path = sh::root().join("benches/RESULTS.md");
+        let page = std::fs::read_to_string(&path)?;
+        let before = page.find(HOSTS_HEADING).and_then(|at| page.get(..at)).unwrap_or(&page);
+        std::fs::write(&path, format!("{}\n\n{section}", before.trim_end()))?;
+        self.write_readme()?;
+        Ok(Outcome::Passed(path.display().to_string()))
+    }
+
+    /// Puts the table of costs between its marks in the README.
+    fn write_readme(&self) -> Res {
+        let path = sh::root().join("README.md");
+        let page = std::fs::read_to_string(&path)?;
+        let (before, rest) = page.split_once(BEGIN).ok_or("the README has no place for it")?;
+        let (_, after) = rest.split_once(END).ok_or("the README's place has no end")?;
+        let mut table = String::new();
+        self.costs_of(&mut table)?;
+        std::fs::write(&path, format!("{before}{BEGIN}\n{}\n{END}{after}", table.trim_end()))?;
+        Ok(())
+    }
+
+    /// Fails if a figure of ours is above what it may be.
+    pub(super) fn aims(&self) -> Res<Outcome> {
+        let mut over = Vec::new();
+        for (row, costs) in &self.costs {
+            let ratios = costs.iter().map(|cost| (cost, cost.least / base(costs)));
+            for (cost, ratio) in ratios.filter(|(cost, ratio)| *ratio > row.aim(cost)) {
+                if row.aim(cost) > 1.0 && !cost.name.starts_with("libwebsockets") {
+                    over.push(format!("{} in {}: {ratio:.2}x", row.name, cost.name));
+                }
+            }
+        }
+        let ours = self.calls.iter().filter(|(name, _)| !name.starts_with("libwebsockets"));
+        for (name, each) in ours.filter(|(_, each)| *each > CALLS) {
+            over.push(format!("{each:.2} system calls a message in {name}"));
+        }
+        if over.is_empty() {
+            Ok(Outcome::Passed(String::new()))
+        } else {
+            Err(over.join(", ").into())
+        }
+    }
+
+    fn section(&self) -> Res<String> {
+        let mut page = format!("{HOSTS_HEADING}\n\n{INTRODUCTION}\n{}\n\n", self.machine);
+        self.costs_of(&mut page)?;
+        page.push_str(FOUND);
+        for found in &self.found {
+            let Found { name, timers, idle, steady, flood } = found;
+            writeln!(page, "| {name} | {timers} | {idle} | {steady} | {flood} |")?;
+        }
+        Ok(page)
+    }
+
+    fn costs_of(&self, page: &mut String) -> Res {
+        write!(page, "| loop |")?;
+        ROWS.iter().try_for_each(|row| write!(page, " {} |", row.name))?;
+        writeln!(page, " calls |\n| --- |{}", " ---: |".repeat(ROWS.len() + 1))?;
+        let Some((_, first)) = self.costs.first() else { return Ok(()) };
+        for name in first.iter().map(|cost| cost.name) {
+            write!(page, "| {name} |")?;
+            for row in ROWS {
+                let costs = self.costs.iter().find(|(other, _)| other.name == row.name);
+                let cell = costs.and_then(|(_, costs)| {
+                    let cost = costs.iter().find(|cost| cost.name == name)?;
+                    Some(format!("{:.2} ({:.2}x)", cost.least, cost.least / base(costs)))
+                });
+                write!(page, " {} |", cell.unwrap_or_default())?;
+            }
+            let calls = self.calls.iter().find(|(other, _)| *other == name);
+            writeln!(page, " {} |", calls.map(|(_, n)| format!("{n:.2}")).unwrap_or_default())?;
+        }
+        page.push('\n');
+        Ok(())
+    }
+}
+
+const BEGIN: &str = "<!-- written by `cargo xtask hosts` -->";
+const END: &str = "<!-- end -->";
+
+const INTRODUCTION: &str = "\
+Written by `cargo xtask hosts`. The same guest in each loop, by its adaptor; in brackets as a multiple
+of the guest's own loop. Microseconds of the server's processor for a WebSocket message of 64 bytes,
+echoed, of the least disturbed round; system calls for one with 100 connections, by strace. Each host has a 10 ms
+timer of its own; all take turns within every round, and server and loader have a processor each.
+libwebsockets is Debian's, with one message in flight on each connection as for the others.
+";
+
+const FOUND: &str = "\
+How late a timer of 250 µs is, in microseconds (median · 90 of 100); turns of a guest that has nothing
+to do; ticks of the host's 10 ms timer that came a whole period late (before the guest came · with it
+· after it had gone), with as many descriptors afterwards as before; how late the host's 1 ms timer is
+while six clients send as fast as they can, in milliseconds (median · 99 of 100), and how long its
+thread was busy between two ticks (99 of 100), which says the same on a machine that does other things
+too. Of three runs the best.
+
+| loop | 250 µs timers | idle | ticks missed | flood |
+| --- | ---: | ---: | ---: | ---: |
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_row_for_each_loop() {
+        let found = Found { name: "GLib", timers: "21 · 30".into(), ..Found::default() };
+        let report = Report { found: vec![found], ..Report::default() };
+
+        let section = report.section().unwrap();
+
+        assert!(section.starts_with(HOSTS_HEADING));
+        assert!(section.ends_with("| GLib | 21 · 30 |  |  |  |\n"), "{section}");
+    }
+}
