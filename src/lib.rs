@@ -130,6 +130,8 @@ pub mod http {
     pub use crate::proto::events::{Event, Received};
     pub use crate::proto::form::{Pairs, Part};
     pub use crate::proto::h1::{Cookie, Fields, ResponseHead, SameSite};
+    #[cfg(all(feature = "client", not(feature = "ws")))]
+    pub use crate::runtime::StreamInfo;
     pub use crate::runtime::handler::client::{Cx as FetchCx, Failure, Fetch, Stage, Timing};
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,

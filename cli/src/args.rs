@@ -85,6 +85,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681", value_parser = Addr::parse)]
     pub(crate) listen: Vec<Addr>,
 
+    /// Speak HTTP/2 alone, with prior knowledge; / answers GET and POST once it has read the body
+    #[arg(long, conflicts_with = "dir")]
+    pub(crate) h2_only: bool,
+
     /// Let the live page's buttons act for every viewer, not only for pages opened on this machine
     #[arg(long)]
     pub(crate) live_controls: bool,

@@ -2,6 +2,7 @@
 
 mod histogram;
 mod http;
+mod http2;
 mod ws;
 
 use std::cell::{Cell, RefCell};
@@ -32,6 +33,10 @@ pub(crate) struct Options {
     /// Connections
     #[arg(short, long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: u32,
+
+    /// Speak HTTP/2 from the first byte on
+    #[arg(long)]
+    http2: bool,
 
     /// Requests or messages under way on each connection
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -95,6 +100,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     for _ in 0..options.connections {
         if url.is_websocket() {
             ws::connect(&rt, options, &count).map_err(wrong)?;
+        } else if options.http2 {
+            http2::connect(&rt, options, &count).map_err(wrong)?;
         } else {
             http::connect(&rt, options, &url, &count).map_err(wrong)?;
         }

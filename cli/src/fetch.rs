@@ -67,6 +67,10 @@ pub(crate) struct Options {
     #[arg(short, long)]
     fail: bool,
 
+    /// Speak HTTP/2 from the first byte on
+    #[arg(long)]
+    http2_prior_knowledge: bool,
+
     /// Follow so many redirects; 0 takes a redirect as the answer
     #[arg(long, value_name = "N", default_value = "10")]
     max_redirects: u32,
@@ -145,6 +149,7 @@ fn ask(h: &Handle, options: &Options, state: &Rc<RefCell<State>>) -> Result<(), 
         (None, None) => "GET",
     };
     let client = http::Client::with_redirects(h, options.max_redirects);
+    let client = if options.http2_prior_knowledge { client.http2() } else { client };
     let mut ask = client.request(method, &options.url);
     for (name, value) in &options.header {
         ask = ask.header(name, value);

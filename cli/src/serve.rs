@@ -44,6 +44,9 @@ fn routes(options: &args::Serve) -> http::Server {
         return live.mount(http::Server::new().files("/", files));
     }
     let (max_body, echo) = (options.max_body, echo_config(options));
+    if options.h2_only {
+        return over_http2(max_body, echo);
+    }
     let server = http::Server::new()
         .get("/plaintext", |_, response| response.text("Hello, World!"))
         .post("/echo", move |_, response| {
@@ -53,6 +56,24 @@ fn routes(options: &args::Serve) -> http::Server {
         })
         .ws_with("/echo", echo, |_| Ok(Echo));
     live.also("/").mount(server)
+}
+
+/// What suites ask: every request has its body read before it is answered.
+fn over_http2(max_body: u64, echo: ws::Config) -> http::Server {
+    let whole = move |response: http::Response<'_>| {
+        response.read_body_up_to(max_body, |_, response| response.text("Hello, World!"))
+    };
+    http::Server::new()
+        .only_http2()
+        .get("/", move |_, response| whole(response))
+        .post("/", move |_, response| whole(response))
+        .get("/plaintext", |_, response| response.text("Hello, World!"))
+        .post("/echo", move |_, response| {
+            response.read_body_up_to(max_body, |body, response| {
+                response.bytes("application/octet-stream", body)
+            })
+        })
+        .ws_with("/ws", echo, |_| Ok(Echo))
 }
 
 fn echo_config(options: &args::Serve) -> ws::Config {

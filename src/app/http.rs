@@ -44,6 +44,8 @@ pub struct Server {
     fallback: Option<Fallback>,
     errors: Option<Page>,
     files: Vec<Rc<Files>>,
+    #[cfg(feature = "h2")]
+    only_http2: bool,
     wrong: Option<String>,
 }
 
@@ -199,6 +201,14 @@ impl Server {
         self
     }
 
+    /// Speaks HTTP/2 alone. Otherwise a connection is HTTP/2 if it begins with its preface (RFC
+    /// 9113, section 3.3), and HTTP/1.1 if not.
+    #[cfg(feature = "h2")]
+    pub fn only_http2(mut self) -> Self {
+        self.only_http2 = true;
+        self
+    }
+
     /// Answers what no pattern matches by `f`, instead of 404.
     pub fn fallback(mut self, f: impl Fn(&Request<'_>, Response<'_>) -> Answer + 'static) -> Self {
         self.fallback = Some(Box::new(f));
@@ -334,6 +344,11 @@ impl Path {
 impl Routes for Server {
     fn route(&self, request: &Request<'_>, response: Response<'_>) -> Answer {
         self.for_host(request.host()).answer(request, response)
+    }
+
+    #[cfg(feature = "h2")]
+    fn only_http2(&self) -> bool {
+        self.only_http2
     }
 }
 

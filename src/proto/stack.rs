@@ -121,6 +121,10 @@ impl Default for Stack {
 
 impl Stack {
     /// Gives the next event; `None` when more input is needed or an answer is awaited.
+    #[cfg_attr(
+        not(feature = "ws"),
+        allow(unused_variables, reason = "not all write by themselves")
+    )]
     pub(crate) fn poll<'s, 'a: 's>(
         &mut self,
         cx: &mut Cx<'_>,
@@ -135,8 +139,7 @@ impl Stack {
                 if rx.len() < h2::PREFACE.len() {
                     return Ok(None);
                 }
-                *self =
-                    Self::H2(Box::new(h2::Connection::new(h2::Role::Server, cx.now, cx.limits)));
+                *self = Self::h2_server(cx.now, cx.limits);
                 self.poll(cx, rx, scratch, tx)
             }
             Self::H1(http) => Ok(http.poll(cx, rx, scratch)?.map(Event::Http)),
@@ -215,6 +218,10 @@ impl Stack {
     }
 
     /// Does what is due; early calls do nothing.
+    #[cfg_attr(
+        not(feature = "ws"),
+        allow(unused_variables, reason = "not all write by themselves")
+    )]
     pub(crate) fn on_deadline(&mut self, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<(), Error> {
         match self {
             Self::Raw(_) => Ok(()),
@@ -436,6 +443,11 @@ impl WsDial {
 
 #[cfg(feature = "h2")]
 impl Stack {
+    /// Begins the server's end of a connection of streams.
+    pub(crate) fn h2_server(now: Micros, limits: &Limits) -> Self {
+        Self::H2(Box::new(h2::Connection::new(h2::Role::Server, now, limits)))
+    }
+
     /// Whether the connection of this stream is to end it once its output has gone.
     pub(crate) fn ends_stream(&self) -> bool {
         match self {

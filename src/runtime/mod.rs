@@ -28,7 +28,7 @@ mod remote;
 mod serve;
 mod slot;
 mod stats;
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 mod streams;
 mod text;
 mod timers;
@@ -58,9 +58,9 @@ pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerI
 pub use self::names::{Query, Resolver};
 pub use self::remote::Remote;
 pub use self::stats::{Log2, Stats};
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 pub(crate) use self::streams::Stream;
-#[cfg(all(feature = "client", feature = "ws"))]
+#[cfg(feature = "client")]
 pub use self::streams::StreamInfo;
 pub use self::view::{ConnInfo, TimerInfo};
 
@@ -97,7 +97,7 @@ struct Shared {
     net: Rc<dyn Net>,
     wake: Arc<Wake>,
     sinks: RefCell<Vec<Option<Sink>>>,
-    #[cfg(all(feature = "client", feature = "ws"))]
+    #[cfg(feature = "client")]
     streams: RefCell<streams::Streams>,
     names: RefCell<names::Names>,
     budget: Cell<Budget>,
@@ -152,7 +152,7 @@ impl Runtime {
             net,
             wake,
             sinks: RefCell::new(Vec::new()),
-            #[cfg(all(feature = "client", feature = "ws"))]
+            #[cfg(feature = "client")]
             streams: RefCell::default(),
             names: RefCell::default(),
             budget: Cell::new(Budget::default()),

@@ -22,6 +22,12 @@ use crate::runtime::id::{ConnId, Gone, Reason, SendError};
 pub trait Routes: 'static {
     /// Answers one request.
     fn route(&self, request: &Request<'_>, response: Response<'_>) -> Answer;
+
+    /// Whether connections are HTTP/2 from the first byte on, and end otherwise.
+    #[cfg(feature = "h2")]
+    fn only_http2(&self) -> bool {
+        false
+    }
 }
 
 /// A request's head. It borrows from the receive buffer: copy what is to be kept.

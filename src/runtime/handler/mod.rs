@@ -180,6 +180,11 @@ impl Service {
             Kind::Raw(factory) => Some((Stack::default(), App::Raw(factory(h, accepted)?))),
             Kind::Http(routes) => {
                 let core = h.core();
+                #[cfg(feature = "h2")]
+                if routes.only_http2() {
+                    let stack = Stack::h2_server(core.now, &core.limits);
+                    return Some((stack, App::Http { routes: Rc::clone(routes), stream: None }));
+                }
                 let server = crate::proto::h1::Server::new(core.now, &core.limits);
                 Some((Stack::H1(server), App::Http { routes: Rc::clone(routes), stream: None }))
             }
