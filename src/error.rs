@@ -26,6 +26,8 @@ pub enum Wire {
     H2(u32),
     /// A WebSocket Close frame with this code.
     Ws(u16),
+    /// A TLS alert with this description: RFC 8446, section 6.
+    Tls(u8),
     /// An MQTT reason code, where the version can say it: MQTT 5.0, section 2.4.
     Mqtt(u8),
 }
@@ -36,35 +38,49 @@ pub enum Wire {
 /// already in the output. The text is for people and no part of semver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
-    blame: Blame,
-    wire: Wire,
+    whose: Whose,
     rule: &'static str,
+}
+
+/// Blame, and what only a peer is told: one word, so that an error is three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Peer(Wire),
+    Host,
+    Caller,
 }
 
 impl Error {
     /// The peer broke `rule`, which names the section ("RFC 9112, 5.1: ...").
     pub const fn peer(wire: Wire, rule: &'static str) -> Self {
-        Self { blame: Blame::Peer, wire, rule }
+        Self { whose: Whose::Peer(wire), rule }
     }
 
     /// A function was called against its contract; nothing was done.
     pub const fn misuse(what: &'static str) -> Self {
-        Self { blame: Blame::Caller, wire: Wire::None, rule: what }
+        Self { whose: Whose::Caller, rule: what }
     }
 
     /// The host failed us.
     pub const fn host(what: &'static str) -> Self {
-        Self { blame: Blame::Host, wire: Wire::None, rule: what }
+        Self { whose: Whose::Host, rule: what }
     }
 
     /// Tells whose doing it is.
     pub const fn blame(&self) -> Blame {
-        self.blame
+        match self.whose {
+            Whose::Peer(_) => Blame::Peer,
+            Whose::Host => Blame::Host,
+            Whose::Caller => Blame::Caller,
+        }
     }
 
     /// Gives what the peer is told.
     pub const fn wire(&self) -> Wire {
-        self.wire
+        match self.whose {
+            Whose::Peer(wire) => wire,
+            Whose::Host | Whose::Caller => Wire::None,
+        }
     }
 
     /// Gives the rule that was broken.
@@ -75,7 +91,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.blame {
+        match self.blame() {
             Blame::Peer => write!(f, "peer broke {}", self.rule),
             Blame::Host => write!(f, "host failed: {}", self.rule),
             Blame::Caller => write!(f, "misuse: {}", self.rule),

@@ -74,7 +74,7 @@
 //! # Features
 //!
 //! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live", "dns"]`; `json` reads and writes JSON
-//! bodies by serde, `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
+//! bodies by serde, `tls` adds https and wss on both sides (`tls-aws-lc`: by aws-lc-rs), `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -100,6 +100,7 @@ pub use error::{Blame, Error, Wire};
 pub use limits::H2Limits;
 #[cfg(feature = "mqtt")]
 pub use limits::MqttLimits;
+pub use limits::TlsLimits;
 pub use limits::{ClientLimits, FormLimits, H1Limits, IoLimits, Limits, TokenBucket, WsLimits};
 pub use lodger_backend::Micros;
 
@@ -166,23 +167,40 @@ pub mod ws {
 /// MQTT: a broker.
 #[cfg(all(feature = "std", feature = "mqtt"))]
 pub mod mqtt {
+    pub use crate::app::mqtt::MemoryJournal;
+    #[cfg(feature = "client")]
+    pub use crate::app::mqtt::bridge::{Bridge, Direction};
     pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
     #[cfg(feature = "ws")]
     pub use crate::app::mqtt::carried::websocket_config;
     #[cfg(feature = "client")]
     pub use crate::app::mqtt::client::{
-        Client, ClientEvent, Connection, Outgoing, Published, QueueFull, Subscription,
+        Client, ClientEvent, Connection, Published, QueueFull, Subscription,
     };
+    pub use crate::app::mqtt::outgoing::Outgoing;
+    pub use crate::app::mqtt::server::{Device, Handler, Server};
     pub use crate::proto::mqtt::{
         Code, Connect, Message, Options, Properties, Property, PropertyList, Publish, Qos,
         RetainHandling, Version, Will, topic_matches,
     };
+    pub use lodger_backend::Journal;
+    #[cfg(all(unix, feature = "mio"))]
+    pub use lodger_mio::FileJournal;
 }
 
 /// The live page, served by the program that it shows.
 #[cfg(feature = "live")]
 pub mod live {
     pub use crate::app::live::Live;
+}
+
+/// TLS: who we are, whom we trust, and what a handshake agreed on.
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use crate::proto::tls::{
+        ClientConfig, Identity, Plain, Roots, ServerBuilder, ServerConfig, Session,
+    };
+    pub use crate::runtime::handler::secured::Server;
 }
 
 /// Plain byte streams.

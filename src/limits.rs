@@ -25,6 +25,26 @@ pub struct Limits {
     pub form: FormLimits,
     /// Clients.
     pub client: ClientLimits,
+    /// TLS.
+    pub tls: TlsLimits,
+}
+
+/// TLS, both ends.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TlsLimits {
+    /// From the connection to the end of its handshake, on a server's side and on a client's.
+    /// Default 8 s.
+    pub handshake: Duration,
+    /// Handshakes that servers begin in one turn, since each is a long computation; the others
+    /// wait for the next. Default 5.
+    pub starts: u32,
+}
+
+impl Default for TlsLimits {
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(8), starts: 5 }
+    }
 }
 
 /// Clients: how long each stage may take.

@@ -85,6 +85,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7681", value_parser = Addr::parse)]
     pub(crate) listen: Vec<Addr>,
 
+    #[command(flatten)]
+    pub(crate) secure: crate::tls::Server,
+
+    /// Put an MQTT broker beside it, at this address, and in WebSockets at /mqtt; repeatable
+    #[arg(long, value_name = "ADDR", value_parser = Addr::parse)]
+    pub(crate) mqtt: Vec<Addr>,
+
     /// Speak HTTP/2 alone, with prior knowledge; / answers GET and POST once it has read the body
     #[arg(long, conflicts_with = "dir")]
     pub(crate) h2_only: bool,

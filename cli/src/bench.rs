@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lodger::http::Url;
+use lodger::tls::ClientConfig;
 use lodger::{Limits, Reason, Runtime};
 
 use crate::args;
@@ -20,14 +21,14 @@ use crate::report::{self, Problem};
 use histogram::Histogram;
 
 pub(crate) const NOTES: &str = "\
-http:// (or unix:) sends GET, or with --size POST with a body of so many bytes; ws:// sends binary
-messages of --size (default 20) bytes and takes each message that comes for an answer to the oldest.
+http://, https:// or unix: sends GET, or with --size POST with a body of so many bytes; ws:// and wss:// send binary
+messages of --size (default 20) bytes and take each message that comes for an answer to the oldest.
 One thread, which takes as much of a processor as a server does: run them on different ones.";
 
 /// What to load, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// http://, ws:// or unix: URL
+    /// http://, https://, ws://, wss:// or unix: URL
     url: String,
 
     /// Connections
@@ -53,6 +54,9 @@ pub(crate) struct Options {
     /// Send this header with requests; repeatable
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = args::header)]
     header: Vec<(String, String)>,
+
+    #[command(flatten)]
+    trust: crate::tls::Trust,
 
     /// Write the result as JSON
     #[arg(long)]
@@ -97,13 +101,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let rt = Runtime::standalone_with(Limits::default())
         .map_err(|e| Problem::new(format!("cannot start: {e}")))?;
     let count = Rc::new(Count::default());
+    let trust = match options.trust.config()? {
+        None if url.is_secure() => Some(
+            ClientConfig::platform().map_err(|e| Problem::new(format!("cannot use TLS: {e}")))?,
+        ),
+        said => said,
+    };
     for _ in 0..options.connections {
         if url.is_websocket() {
-            ws::connect(&rt, options, &count).map_err(wrong)?;
+            ws::connect(&rt, options, trust.as_ref(), &count).map_err(wrong)?;
         } else if options.http2 {
             http2::connect(&rt, options, &count).map_err(wrong)?;
         } else {
-            http::connect(&rt, options, &url, &count).map_err(wrong)?;
+            let tls = trust.clone().filter(|_| url.is_secure());
+            http::connect(&rt, options, &url, tls, &count).map_err(wrong)?;
         }
     }
     let (began, used) = (Instant::now(), processor_time());

@@ -21,7 +21,8 @@ use crate::report::Problem;
 use get::{Get, State};
 
 pub(crate) const NOTES: &str = "\
-URL is http://HOST[:PORT]/PATH?QUERY or unix:/PATH/OF.sock:/PATH. TLS is not there yet.
+URL is http://HOST[:PORT]/PATH?QUERY, https://... or unix:/PATH/OF.sock:/PATH. https trusts the
+authorities that this system trusts.
 
 --resume gets what is missing of FILE, if the server says that the rest belongs to it: by its ETag,
 which is kept in an attribute of FILE, or by Last-Modified, which is FILE's time. Else it is got anew.
@@ -66,6 +67,9 @@ pub(crate) struct Options {
     /// Take a status of 400 and above for a failure, and write no body
     #[arg(short, long)]
     fail: bool,
+
+    #[command(flatten)]
+    trust: crate::tls::Trust,
 
     /// Speak HTTP/2 from the first byte on
     #[arg(long)]
@@ -149,6 +153,9 @@ fn ask(h: &Handle, options: &Options, state: &Rc<RefCell<State>>) -> Result<(), 
         (None, None) => "GET",
     };
     let client = http::Client::with_redirects(h, options.max_redirects);
+    if let Some(config) = options.trust.config()? {
+        client.tls(&config);
+    }
     let client = if options.http2_prior_knowledge { client.http2() } else { client };
     let mut ask = client.request(method, &options.url);
     for (name, value) in &options.header {

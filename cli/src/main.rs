@@ -12,6 +12,7 @@ mod output;
 mod report;
 mod serve;
 mod signal;
+mod tls;
 mod ws;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! `lodger mqtt`: a broker, and clients.
 
-mod broker;
+mod bench;
+pub(crate) mod broker;
 mod client;
 
 use clap::{Args, Subcommand};
@@ -30,6 +31,10 @@ enum Command {
     /// Write the messages that come
     #[command(after_help = client::SUB_NOTES)]
     Sub(client::Subscribe),
+
+    /// Keep a broker busy, and measure its deliveries
+    #[command(after_help = bench::NOTES)]
+    Bench(bench::Options),
 }
 
 /// Does what is asked for.
@@ -42,5 +47,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
         Command::Broker(options) => broker::run(options),
         Command::Pub(options) => client::publish(options),
         Command::Sub(options) => client::subscribe(options),
+        Command::Bench(options) => bench::run(options),
     }
 }

@@ -3,12 +3,13 @@
 use std::io;
 
 use lodger::live::Live;
-use lodger::{Addr, Handle, ListenerId, Runtime, Serve, Service, http, ws};
+use lodger::mqtt::{Broker, BrokerConfig};
+use lodger::{Addr, Handle, ListenerId, Runtime, Serve, Service, http, tls, ws};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::args;
 use crate::report::{self, Problem};
 use crate::signal;
+use crate::{args, mqtt};
 
 /// Serves until a signal says goodbye.
 ///
@@ -19,15 +20,30 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
     raise_file_limit();
     let rt = Runtime::standalone_with(options.limits()).map_err(|e| refused("start", &e))?;
     signal::goodbye(&rt, options.grace).map_err(|e| refused("hear signals", &e))?;
-    let server = routes(options);
+    let broker = (!options.mqtt.is_empty()).then(|| Broker::new(&rt, BrokerConfig::new()));
+    let mut server = routes(options);
+    if let Some(broker) = &broker {
+        server = mqtt::broker::websockets(server, broker, &options.limits().mqtt);
+    }
     server.prepare(&rt).map_err(|e| {
         Problem::new(format!("cannot serve {e}: name a directory that may be read"))
     })?;
-    let service = server.into_service();
+    let tls = options.secure.config()?;
+    let service = match &tls {
+        Some(config) => tls::Server::new(config, server).into_service(),
+        None => server.into_service(),
+    };
     let listeners: Vec<ListenerId> =
         options.listen.iter().map(|addr| listen(&rt, addr, &service)).collect::<Result<_, _>>()?;
     for listener in listeners {
-        announce(&rt, listener);
+        announce(&rt, listener, tls.is_some());
+    }
+    if let Some(broker) = broker {
+        let service = broker.into_service();
+        for addr in &options.mqtt {
+            let listener = listen(&rt, addr, &service)?;
+            mqtt::broker::announce(&rt, listener, "mqtt", "");
+        }
     }
     rt.run().map_err(|e| refused("go on", &e))
 }
@@ -97,10 +113,11 @@ pub(crate) fn listen(rt: &Runtime, addr: &Addr, service: &Service) -> Result<Lis
 }
 
 /// Says where a listener is, to whoever reads standard output; else to whoever reads the errors.
-fn announce(h: &Handle, listener: ListenerId) {
+fn announce(h: &Handle, listener: ListenerId, tls: bool) {
     let Some(addr) = h.local_addr(listener) else { return };
+    let s = if tls { "s" } else { "" };
     let line = match addr {
-        Addr::Tcp(addr) => format!("lodger serves http://{addr}/"),
+        Addr::Tcp(addr) => format!("lodger serves http{s}://{addr}/"),
         other => format!("lodger serves {other}"),
     };
     if report::print(&format!("{line}\n")).is_err() {

@@ -31,7 +31,7 @@ const ANSWERED: Duration = Duration::from_secs(10);
 /// With whom to talk, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// ws://HOST[:PORT]/PATH or unix:/PATH/OF.sock:/PATH
+    /// ws://HOST[:PORT]/PATH, wss://... or unix:/PATH/OF.sock:/PATH
     url: String,
 
     /// Send binary messages
@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Send this header with the request; repeatable
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = args::header)]
     header: Vec<(String, String)>,
+
+    #[command(flatten)]
+    trust: crate::tls::Trust,
 
     /// Connect again, for ever, when the connection is lost
     #[arg(long)]
@@ -97,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
         over: false,
     }));
     let wrong = |e: lodger::Error| Problem::usage(format!("{}: {}", options.url, e.rule()));
-    let connection = client(options).connect(&rt, Talk(Rc::clone(&state))).map_err(wrong)?;
+    let connection = client(options)?.connect(&rt, Talk(Rc::clone(&state))).map_err(wrong)?;
     talk(&rt, options, &state, &connection).map_err(|e| cannot("go on", e))?;
     drop(rt);
     let mut state = state.borrow_mut();
@@ -114,11 +117,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     }
 }
 
-fn client(options: &Options) -> ws::Client {
+fn client(options: &Options) -> Result<ws::Client, Problem> {
     let names: Vec<&str> = options.subprotocol.iter().map(String::as_str).collect();
     let most = MOST as u64;
     let config = ws::Config::default().frame(most).message(most).fragments(u32::MAX);
     let mut client = ws::Client::new(&options.url).config(config.protocols(&names));
+    if let Some(config) = options.trust.config()? {
+        client = client.tls(&config);
+    }
     for (name, value) in &options.header {
         client = client.header(name, value);
     }
@@ -127,7 +133,7 @@ fn client(options: &Options) -> ws::Client {
             say(format_args!("{why}; again in {:.1} s", delay.as_secs_f64()));
         });
     }
-    client
+    Ok(client)
 }
 
 fn talk(

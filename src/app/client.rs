@@ -8,15 +8,18 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use self::pool::{Keeper, Pool};
+use super::trust::Trust;
 use super::url::{Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
-use crate::proto::stack::Stack;
+use crate::proto::stack::{HTTP_ALPN, Stack};
+#[cfg(feature = "tls")]
+use crate::proto::tls::ClientConfig;
 use crate::proto::{self};
 use crate::runtime::handler::App;
 use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, Timing, Waiter};
-use crate::runtime::{ConnId, Handle, Reason};
+use crate::runtime::{Channel, ConnId, Handle, Reason};
 
 mod pool;
 #[cfg(feature = "h2")]
@@ -51,6 +54,8 @@ struct Inner {
     h: Handle,
     pool: RefCell<Pool>,
     redirects: u32,
+    /// What https trusts, where it was said.
+    trust: RefCell<Trust>,
     /// Requests are streams of shared connections, by origin.
     #[cfg(feature = "h2")]
     http2: Cell<bool>,
@@ -134,6 +139,7 @@ impl Client {
             h: h.clone(),
             pool: RefCell::default(),
             redirects,
+            trust: RefCell::default(),
             #[cfg(feature = "h2")]
             http2: Cell::new(false),
             #[cfg(feature = "h2")]
@@ -145,7 +151,15 @@ impl Client {
         &self.0.h
     }
 
-    /// Begins a GET of `url`: `http://host:port/path?query` or `unix:/path.sock:/target`.
+    /// Sets whom https trusts, for connections from now on and for all clones. Unless set, it is
+    /// whom the system trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self, config: &ClientConfig) {
+        *self.0.trust.borrow_mut() = Trust::new(config, HTTP_ALPN);
+    }
+
+    /// Begins a GET of `url`: `http://host:port/path?query`, `https://…` or
+    /// `unix:/path.sock:/target`.
     pub fn get(&self, url: &str) -> Ask {
         self.request("GET", url)
     }
@@ -288,7 +302,9 @@ impl Request {
     fn check(&self) -> Result<(), Error> {
         let url = self.url.clone()?;
         if url.scheme != Scheme::Http {
-            return Err(Error::misuse("an HTTP request goes to http://; ws:// is a WebSocket's"));
+            return Err(Error::misuse(
+                "an HTTP request goes to http:// or https://; ws:// is a WebSocket's",
+            ));
         }
         if self.pipelined && (self.is_streamed() || !self.is_idempotent()) {
             return Err(Error::misuse("only idempotent requests, not streamed, are pipelined"));
@@ -399,7 +415,8 @@ impl Attempt {
         let Ok(url) = self.request.url.clone() else { return };
         let request = self.request.clone();
         #[cfg(feature = "h2")]
-        if client.0.http2.get() {
+        // Over TLS what is spoken is agreed on, and clients offer HTTP/1.1 there.
+        if client.0.http2.get() && !url.secure {
             return self.go_by_stream(&url, &request);
         }
         let origin = url.origin();
@@ -433,7 +450,11 @@ impl Attempt {
         }
         let to = url.place.to();
         let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
-        let id = h.dial(to, stack, App::Client(asker), say);
+        let channel = match client.0.channel(&url) {
+            Ok(channel) => channel,
+            Err(e) => return asker.refuse(h, Stage::Tls, Reason::Peer(e)),
+        };
+        let id = h.dial(to, channel, (stack, App::Client(asker)), say);
         if pipelined {
             client.open_line(id, &keeper);
         }
@@ -493,11 +514,20 @@ impl Fetch for Attempt {
         // What was pipelined is idempotent.
         let harmless = failure.never_sent || self.request.pipelined && failure.unanswered;
         let replays = harmless && !self.request.is_streamed();
-        if replays && self.retried == 0 && failure.stage > Stage::Connect {
+        if replays && self.retried == 0 && failure.stage > Stage::Tls {
             Self::start(&self.client, self.request.clone(), fetch, 1);
         } else {
             fetch.closed(h, Err(failure));
         }
+    }
+}
+
+impl Inner {
+    /// Makes what lies between a socket and this server.
+    fn channel(&self, url: &Url) -> Result<Option<Box<Channel>>, Error> {
+        let mut trust = self.trust.borrow_mut();
+        trust.resolve(&self.h, url, HTTP_ALPN)?;
+        trust.channel(url)
     }
 }
 

@@ -277,7 +277,7 @@ impl Server {
             count += 1;
         }
         let params = params.get(..count).unwrap_or_default();
-        let request = Request { head: request.head, params };
+        let request = Request { head: request.head, params, session: request.session };
         response.matched(&path.pattern);
         path.answer(&request, response, errors)
     }

@@ -17,11 +17,13 @@ pub(crate) enum Scheme {
     Ws,
 }
 
-/// A URL of a server, taken apart: `http://host:port/path?query`, `ws://…`, or
-/// `unix:/path/of/the.sock:/target`.
+/// A URL of a server, taken apart: `http://host:port/path?query`, `https://…`, `ws://…`, `wss://…`,
+/// or `unix:/path/of/the.sock:/target`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url {
     pub(crate) scheme: Scheme,
+    /// By TLS.
+    pub(crate) secure: bool,
     pub(crate) place: Place,
     pub(crate) host: String,
     pub(crate) target: String,
@@ -55,26 +57,32 @@ impl Url {
         if let Some(rest) = text.strip_prefix("unix:") {
             return Self::unix(rest);
         }
-        let (scheme, rest) = match text.split_once("://") {
-            Some((s, rest)) if s.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-            Some((s, rest)) if s.eq_ignore_ascii_case("ws") => (Scheme::Ws, rest),
-            Some((s, _)) if s.eq_ignore_ascii_case("https") || s.eq_ignore_ascii_case("wss") => {
-                return Err(Error::misuse("TLS is not there yet: http:// and ws:// are"));
-            }
-            _ => return Err(Error::misuse("a URL begins with http://, ws:// or unix:")),
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        let (scheme, secure) = match &*scheme.to_ascii_lowercase() {
+            "http" => (Scheme::Http, false),
+            "https" => (Scheme::Http, true),
+            "ws" => (Scheme::Ws, false),
+            "wss" => (Scheme::Ws, true),
+            _ => return Err(Error::misuse(UNKNOWN)),
         };
+        if secure && cfg!(not(feature = "tls")) {
+            return Err(Error::misuse(
+                "TLS was left out of this program: http:// and ws:// are in",
+            ));
+        }
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(at);
         if authority.is_empty() || authority.contains('@') {
             return Err(Error::misuse("a URL has a host, and no user name"));
         }
         let (name, port) = split_port(authority)?;
-        let place = Place::Tcp { name: name.to_owned(), port: port.unwrap_or(80) };
+        let own = if secure { 443 } else { 80 };
+        let place = Place::Tcp { name: name.to_owned(), port: port.unwrap_or(own) };
         let host = match port {
-            None | Some(80) => name.to_owned(),
-            Some(port) => format!("{name}:{port}"),
+            Some(port) if port != own => format!("{name}:{port}"),
+            _ => name.to_owned(),
         };
-        Ok(Self { scheme, place, host, target: target_of(target) })
+        Ok(Self { scheme, secure, place, host, target: target_of(target) })
     }
 
     /// Gives the value of the Host field: the port stands in it unless it is the scheme's own.
@@ -82,12 +90,25 @@ impl Url {
         &self.host
     }
 
+    /// Gives the name of the server, without its port; empty for a Unix socket.
+    pub fn name(&self) -> &str {
+        match &self.place {
+            Place::Tcp { name, .. } => name,
+            Place::Unix(_) => "",
+        }
+    }
+
     /// Gives path and query, at least `/`.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Tells whether a WebSocket is meant: the scheme is `ws`.
+    /// Tells whether TLS is meant: the scheme is `https` or `wss`.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Tells whether a WebSocket is meant: the scheme is `ws` or `wss`.
     pub fn is_websocket(&self) -> bool {
         self.scheme == Scheme::Ws
     }
@@ -97,6 +118,22 @@ impl Url {
         h.connect_raw(self.place.to(), handler)
     }
 
+    /// Opens a byte stream over TLS to where the server is, by its name: as
+    /// [`Handle::connect_tls`]. Whether the scheme means TLS is not asked.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: the name can stand in no certificate, or it is a Unix socket, which has none.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(
+        &self,
+        h: &Handle,
+        trust: &crate::proto::tls::ClientConfig,
+        handler: impl raw::Handler,
+    ) -> Result<ConnId, Error> {
+        h.connect_secured(self.place.to(), trust, self.name(), handler)
+    }
+
     fn unix(rest: &str) -> Result<Self, Error> {
         let (path, target) = rest.split_once(':').unwrap_or((rest, "/"));
         if path.is_empty() {
@@ -104,6 +141,7 @@ impl Url {
         }
         Ok(Self {
             scheme: Scheme::Http,
+            secure: false,
             place: Place::Unix(path.to_owned()),
             host: "localhost".to_owned(),
             target: target_of(target),
@@ -113,7 +151,10 @@ impl Url {
     /// What connections are kept by.
     pub(crate) fn origin(&self) -> String {
         match &self.place {
-            Place::Tcp { name, port } => format!("{}:{port}", name.to_ascii_lowercase()),
+            Place::Tcp { name, port } => {
+                let tls = if self.secure { "tls:" } else { "" };
+                format!("{tls}{}:{port}", name.to_ascii_lowercase())
+            }
             Place::Unix(path) => format!("unix:{path}"),
         }
     }
@@ -122,7 +163,8 @@ impl Url {
     pub(crate) fn join(&self, location: &str) -> Result<Self, Error> {
         let location = location.split_once('#').map_or(location, |(l, _)| l);
         if let Some(rest) = location.strip_prefix("//") {
-            return Self::parse(&format!("http://{rest}"));
+            let scheme = if self.secure { "https" } else { "http" };
+            return Self::parse(&format!("{scheme}://{rest}"));
         }
         if location.contains("://") {
             return Self::parse(location);
@@ -140,6 +182,8 @@ impl Url {
         Ok(Self { target: without_dots(&target), ..self.clone() })
     }
 }
+
+const UNKNOWN: &str = "a URL begins with http://, https://, ws://, wss:// or unix:";
 
 fn target_of(text: &str) -> String {
     match text.as_bytes().first() {
@@ -210,10 +254,20 @@ mod tests {
         assert_eq!(parts("unix:/run/x:/y?z"), three("unix:/run/x", "localhost", "/y?z"));
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_has_ports_and_connections_of_its_own() {
+        assert_eq!(parts("https://a"), three("tls:a:443", "a", "/"));
+        assert_eq!(parts("WSS://a:443/"), three("tls:a:443", "a", "/"));
+        assert_eq!(parts("https://a:80"), three("tls:a:80", "a:80", "/"));
+        let url = Url::parse("https://a/b").unwrap();
+        assert!(url.is_secure() && url.join("//b/c").unwrap().is_secure());
+        assert!(!url.join("http://a/").unwrap().is_secure());
+    }
+
     #[test]
     fn what_is_no_url_is_refused() {
-        for text in
-            ["", "a", "ftp://a", "http://", "http://u@a", "http://a:x", "https://a", "unix:"]
+        for text in ["", "a", "ftp://a", "http://", "http://u@a", "http://a:x", "https:/a", "unix:"]
         {
             assert!(Url::parse(text).is_err(), "{text}");
         }

@@ -8,11 +8,14 @@ use std::vec::Vec;
 
 use lodger_backend::Micros;
 
+use super::trust::Trust;
 use super::url::Url;
 use crate::Error;
 use crate::policy::Retry;
 use crate::proto::h1::{self, Length, RequestHead};
-use crate::proto::stack::{Stack, WsDial};
+use crate::proto::stack::{Stack, WS_ALPN, WsDial};
+#[cfg(feature = "tls")]
+use crate::proto::tls::ClientConfig;
 use crate::proto::ws::handshake::Request;
 use crate::proto::ws::{Config, Message};
 use crate::runtime::handler::App;
@@ -54,6 +57,7 @@ pub struct Client {
     wrong: Option<Error>,
     retry: Retry,
     on_retry: Option<Box<OnRetry>>,
+    trust: Trust,
 }
 
 impl core::fmt::Debug for Client {
@@ -63,8 +67,8 @@ impl core::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Prepares one for `url`: `ws://host:port/path` or `unix:/path.sock:/target`. It connects
-    /// once, unless a policy says otherwise.
+    /// Prepares one for `url`: `ws://host:port/path`, `wss://…` or
+    /// `unix:/path.sock:/target`. It connects once, unless a policy says otherwise.
     pub fn new(url: &str) -> Self {
         Self {
             url: Url::parse(url),
@@ -73,7 +77,15 @@ impl Client {
             wrong: None,
             retry: Retry::never(),
             on_retry: None,
+            trust: Trust::default(),
         }
+    }
+
+    /// Sets whom wss trusts. Unless set, it is whom the system trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: &ClientConfig) -> Self {
+        self.trust = Trust::new(config, WS_ALPN);
+        self
     }
 
     /// Sets limits, subprotocols, and after how much silence the peer is asked whether it lives.
@@ -108,17 +120,22 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Misuse: the URL, a field or a subprotocol is not one. Nothing was opened, and `handler`
-    /// hears nothing.
+    /// Misuse: the URL, a field or a subprotocol is not one. `Host`: wss, and this system trusts
+    /// nobody. Nothing was opened, and `handler` hears nothing.
     pub fn connect(self, h: &Handle, handler: impl Handler) -> Result<Connection, Error> {
         if let Some(e) = self.wrong {
             return Err(e);
         }
         let url = self.url?;
         Request::new([0; 16], &self.config)?;
+        let mut trust = self.trust;
+        trust.resolve(h, &url, WS_ALPN)?;
+        // A name that cannot be is misuse, told here.
+        trust.channel(&url)?;
         let shared = Rc::new(Shared {
             h: h.clone(),
             url,
+            trust,
             config: Rc::new(self.config),
             fields: self.fields,
             retry: self.retry,
@@ -179,6 +196,7 @@ impl Connection {
 struct Shared {
     h: Handle,
     url: Url,
+    trust: Trust,
     config: Rc<Config>,
     fields: Vec<u8>,
     retry: Retry,
@@ -203,7 +221,9 @@ impl Shared {
             word.copy_from_slice(&h.random().to_ne_bytes());
         }
         let to = this.url.place.to();
+        // What is wrong with either, `connect` has told.
         let Ok(request) = Request::new(nonce, &this.config) else { return };
+        let Ok(channel) = this.trust.channel(&this.url) else { return };
         let http = h1::Client::new(h.now(), &h.core().limits.client);
         let dial = WsDial { http, key: *request.key(), config: Rc::clone(&this.config) };
         let mut fields = this.fields.clone();
@@ -217,7 +237,8 @@ impl Shared {
             upgrade: true,
             close: false,
         };
-        let id = h.dial(to, Stack::WsDial(Box::new(dial)), app, |stack, cx, tx| match stack {
+        let ends = (Stack::WsDial(Box::new(dial)), app);
+        let id = h.dial(to, channel, ends, |stack, cx, tx| match stack {
             Stack::WsDial(dial) => {
                 dial.http.request(cx, tx, &head)?;
                 dial.http.finish(tx)

@@ -157,7 +157,7 @@ impl<'p> Tx<'p> {
     }
 
     /// Lends the same pool for another queue.
-    #[cfg(feature = "h2")]
+    #[cfg(all(feature = "h2", feature = "std"))]
     pub(crate) fn onto<'b>(&'b mut self, out: &'b mut Out) -> Tx<'b> {
         Tx { out, pool: self.pool }
     }

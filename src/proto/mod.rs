@@ -20,6 +20,8 @@ pub mod mqtt;
 mod split;
 #[cfg(feature = "std")]
 pub(crate) mod stack;
+#[cfg(feature = "std")]
+pub(crate) mod tls;
 #[cfg(feature = "ws")]
 pub mod ws;
 

@@ -119,7 +119,46 @@ impl Default for Stack {
     }
 }
 
+/// What HTTP servers may agree on by ALPN (RFC 7301), the preferred one first.
+#[cfg(feature = "tls")]
+pub(crate) const SERVER_ALPN: &[&str] =
+    if cfg!(feature = "h2") { &["h2", "http/1.1"] } else { HTTP_ALPN };
+/// What HTTP clients may agree on.
+#[cfg_attr(not(any(feature = "tls", feature = "client")), allow(dead_code, reason = "for TLS"))]
+pub(crate) const HTTP_ALPN: &[&str] = &["http/1.1"];
+/// What WebSockets may agree on.
+#[cfg(feature = "ws")]
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "offered by clients alone"))]
+pub(crate) const WS_ALPN: &[&str] = &["http/1.1"];
+
 impl Stack {
+    /// There is a connection to speak on.
+    #[cfg_attr(not(feature = "mqtt"), expect(unused_variables, reason = "only MQTT waits for it"))]
+    pub(crate) fn connected(&mut self, now: Micros) {
+        #[cfg(feature = "mqtt")]
+        if let Self::Mqtt(mqtt) = self {
+            mqtt.connected(now);
+        }
+    }
+
+    /// Begins a server's connection that agreed on `alpn`; one that did not agree is HTTP/1.1.
+    pub(crate) fn http_server(alpn: Option<&[u8]>, now: Micros, limits: &Limits) -> Self {
+        match alpn {
+            #[cfg(feature = "h2")]
+            Some(b"h2") => Self::h2_server(now, limits),
+            Some(_) | None => Self::H1(h1::Server::new(now, limits)),
+        }
+    }
+
+    /// Whether nothing but the end of the stream tells that what arrived is whole.
+    pub(crate) fn ends_by_eof(&self) -> bool {
+        match self {
+            Self::Raw(_) => true,
+            Self::Client(client) => client.ends_by_eof(),
+            _ => false,
+        }
+    }
+
     /// Gives the next event; `None` when more input is needed or an answer is awaited.
     #[cfg_attr(
         not(feature = "ws"),

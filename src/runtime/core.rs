@@ -28,6 +28,8 @@ const POOL: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) rx: Vec<u8>,
+    /// What arrived sealed. Empty until there is such a connection.
+    pub(crate) sealed: Vec<u8>,
     pub(crate) scratch: Scratch,
 }
 
@@ -51,6 +53,10 @@ pub(crate) struct Core {
     pub(crate) parked: Vec<sul::Handle>,
     /// Handlers that were given and never got into place.
     pub(crate) orphans: Vec<super::handler::Orphan>,
+    /// Handshakes begun in this turn.
+    pub(crate) shakes: u32,
+    /// Connections whose handshake begins in the next turn.
+    pub(crate) later: Vec<u32>,
     /// Listeners that wait for a connection to end.
     pub(crate) held: Vec<u32>,
     pub(crate) pool: Pool,
@@ -98,6 +104,8 @@ impl Core {
             timers: Pages::new(),
             parked: Vec::new(),
             orphans: Vec::new(),
+            shakes: 0,
+            later: Vec::new(),
             held: Vec::new(),
             pool: pool(&limits),
             extras: Vec::new(),
@@ -223,7 +231,7 @@ impl Core {
             self.cut(index, why);
         }
         let Some(slot) = self.slots.get_mut(index) else { return };
-        slot.flags.clear(Flags::FILE);
+        slot.flags.clear(Flags(Flags::FILE.0 | Flags::SEALED.0));
         slot.out.clear(&mut self.pool);
         self.stats.aborted += u64::from(!matches!(why, Reason::Done));
         self.let_go(index);
@@ -283,6 +291,7 @@ impl Core {
     /// Frees a buried slot. Everything of the user's has been taken out before.
     pub(crate) fn free(&mut self, index: u32) {
         self.let_go(index);
+        drop(self.take_channel(index));
         #[cfg(feature = "h2")]
         self.release_stream(index);
         self.free_timers_of(index);
@@ -318,6 +327,7 @@ impl Core {
     /// Whether queued work can be done by a turn: what no descriptor announces.
     pub(crate) fn has_work(&self) -> bool {
         !self.runq.is_empty()
+            || !self.later.is_empty()
             || !self.dirty.is_empty()
             || !self.orphans.is_empty()
             || self

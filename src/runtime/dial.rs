@@ -10,6 +10,7 @@ use lodger_backend::Sock;
 use lodger_backend::{Addr, Micros, Net, Ready};
 
 use super::Handle;
+use super::channel::Channel;
 use super::core::Core;
 use super::handler::App;
 use super::handler::client::{Asker, Timing};
@@ -17,7 +18,7 @@ use super::handler::raw;
 use super::id::{ConnId, Reason};
 use super::race::Race;
 use super::serve;
-use super::slot::Flags;
+use super::slot::{Flags, Slot};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::Cx;
@@ -33,6 +34,7 @@ pub(crate) struct Stages {
     began: Micros,
     named: Option<Micros>,
     connected: Option<Micros>,
+    pub(super) secured: Option<Micros>,
     open: Option<Micros>,
     /// How long the server asks to wait before another attempt.
     asked: Option<Duration>,
@@ -63,6 +65,36 @@ impl Handle {
         self.connect_raw(To::Addr(to.clone()), handler)
     }
 
+    /// Opens a byte stream over TLS to the server of this name. Never fails at once otherwise, as
+    /// [`connect`](Self::connect): `open` is heard once the handshake is complete.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: `name` can stand in no certificate. Nothing was opened, and `handler` hears nothing.
+    #[cfg(all(feature = "tls", feature = "client"))]
+    pub fn connect_tls(
+        &self,
+        to: &Addr,
+        trust: &crate::proto::tls::ClientConfig,
+        name: &str,
+        handler: impl raw::Handler,
+    ) -> Result<ConnId, Error> {
+        self.connect_secured(To::Addr(to.clone()), trust, name, handler)
+    }
+
+    #[cfg(all(feature = "tls", feature = "client"))]
+    pub(crate) fn connect_secured(
+        &self,
+        to: To<'_>,
+        trust: &crate::proto::tls::ClientConfig,
+        name: &str,
+        handler: impl raw::Handler,
+    ) -> Result<ConnId, Error> {
+        let channel = Channel::dialled(trust.begin(name)?);
+        let ends = (Stack::default(), App::Raw(Box::new(handler)));
+        Ok(self.dial(to, Some(channel), ends, |_, _, _| Ok(())))
+    }
+
     /// Opens a plain byte stream to a host by its name, or to a literal address: as
     /// [`connect`](Self::connect). Its addresses are tried side by side, IPv6 first (RFC 8305).
     pub fn connect_to(&self, host: &str, port: u16, handler: impl raw::Handler) -> ConnId {
@@ -70,7 +102,7 @@ impl Handle {
     }
 
     pub(crate) fn connect_raw(&self, to: To<'_>, handler: impl raw::Handler) -> ConnId {
-        self.dial(to, Stack::default(), App::Raw(Box::new(handler)), |_, _, _| Ok(()))
+        self.dial(to, None, (Stack::default(), App::Raw(Box::new(handler))), |_, _, _| Ok(()))
     }
 
     /// Gives how long the server of an attempt asked to wait before another.
@@ -84,13 +116,13 @@ impl Handle {
         self.core().entropy.next(&*self.0.net)
     }
 
-    /// Starts an attempt. `first` puts what is to be said first into the output; it waits there
+    /// Starts an attempt, with what lies between the socket and its protocol. `first` puts what is to be said first into the output; it waits there
     /// for the connection.
     pub(crate) fn dial(
         &self,
         to: To<'_>,
-        stack: Stack,
-        app: App,
+        channel: Option<Box<Channel>>,
+        (stack, app): (Stack, App),
         first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
     ) -> ConnId {
         if self.is_dead() {
@@ -105,6 +137,9 @@ impl Handle {
         self.time(core);
         let id = core.insert_dialled(stack, app);
         core.connections += 1;
+        if let Some(channel) = channel {
+            core.begin_channel(id.index, channel);
+        }
         let refused = match opened {
             Ok(Err(race)) => {
                 if let Some(extra) = core.extra(id.index) {
@@ -248,7 +283,8 @@ impl Handle {
         let mut core = self.core();
         let now = self.time(&mut core);
         let stages = core.named(id)?.extra.as_ref()?.stages?;
-        Some(Timing::of(stages.began, stages.named, stages.connected, stages.open, now))
+        let Stages { began, named, connected, secured, open, .. } = stages;
+        Some(Timing::of(began, named, connected, secured, open, now))
     }
 }
 
@@ -259,8 +295,14 @@ impl Core {
         let index = id.index;
         let websocket = stack_is_websocket(self, index);
         if websocket && let Some(extra) = self.extra(index) {
-            extra.stages =
-                Some(Stages { began: now, named: None, connected: None, open: None, asked: None });
+            extra.stages = Some(Stages {
+                began: now,
+                named: None,
+                connected: None,
+                secured: None,
+                open: None,
+                asked: None,
+            });
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.ready = Ready::NONE;
@@ -353,14 +395,21 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     if let App::Client(asker) = &mut slot.app {
         asker.connected = Some(now);
     }
-    if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
-        stages.connected = Some(now);
-    }
-    #[cfg(feature = "mqtt")]
-    if let Stack::Mqtt(mqtt) = &mut slot.stack {
-        mqtt.connected(now);
+    slot.await_channel(now, &core.limits);
+    slot.note_stage(|stages| stages.connected = Some(now));
+    if !slot.flags.has(Flags::SHAKING) {
+        slot.stack.connected(now);
     }
     #[cfg(feature = "h2")]
     core.note_connected(index);
     Some(())
+}
+
+impl Slot {
+    /// Notes that a stage has been reached.
+    pub(super) fn note_stage(&mut self, f: impl FnOnce(&mut Stages)) {
+        if let Some(stages) = self.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
+            f(stages);
+        }
+    }
 }

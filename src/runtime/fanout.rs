@@ -214,7 +214,8 @@ impl Handle {
             return self.give_full(core, index, job, takes == Takes::Busy);
         }
         job.done.sent += 1;
-        let now = slot.out.is_empty() && slot.ready.is_write() && !slot.flags.has(Flags::RUNNING);
+        let busy = Flags(Flags::RUNNING.0 | Flags::CHANNEL.0);
+        let now = slot.out.is_empty() && slot.ready.is_write() && !slot.flags.has(busy);
         if job.direct && now {
             self.send_now(core, index, &job.parcel);
         } else {

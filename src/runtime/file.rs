@@ -264,12 +264,12 @@ impl Slot {
 
     /// Puts what cannot be sent from the file itself into the queue: the text between parts,
     /// short parts, and a window of any where the system does not send files.
-    fn refill(&mut self, net: &dyn Net, pool: &mut Pool) {
-        let Self { out, extra, .. } = self;
+    pub(super) fn refill(&mut self, net: &dyn Net, pool: &mut Pool) {
+        let Self { out, extra, flags, .. } = self;
         let Some(body) = extra.as_mut().and_then(|extra| extra.file.as_mut()) else { return };
         let mut tx = Tx::new(out, pool);
         body.next_part(&mut tx);
-        if !body.copies && body.left > SHORT {
+        if !body.copies && body.left > SHORT && !flags.has(Flags::CHANNEL) {
             return;
         }
         if let Err(e) = body.copy(net, &mut tx, COPY) {
@@ -313,13 +313,13 @@ impl Slot {
         0
     }
 
-    fn fail(&mut self, why: io::ErrorKind) {
+    pub(super) fn fail(&mut self, why: io::ErrorKind) {
         self.why = Reason::Io(why);
         self.flags.set(Flags::FAILED);
     }
 
     /// Notes how far it got: the stall clock, and the end of the file.
-    fn file_progress(&mut self, sent: u64, now: Micros) {
+    pub(super) fn file_progress(&mut self, sent: u64, now: Micros) {
         let body = self.extra.as_ref().and_then(|extra| extra.file.as_ref());
         if body.is_none_or(Body::is_over) {
             self.flags.clear(Flags::FILE);

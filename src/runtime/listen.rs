@@ -221,7 +221,7 @@ impl Handle {
         flags: Flags,
     ) -> Option<ConnId> {
         let accepted = raw::Accepted { h: self, sock, listener };
-        let Some((stack, app)) = service.make(self, &accepted) else {
+        let Some((stack, app, channel)) = service.begin(self, &accepted) else {
             self.0.net.close(sock);
             return None;
         };
@@ -229,6 +229,9 @@ impl Handle {
         let id = core.insert(Some(sock), stack, app);
         if let Some(slot) = core.slots.get_mut(id.index) {
             slot.flags = flags;
+        }
+        if let Some(channel) = channel {
+            core.begin_channel(id.index, channel);
         }
         if !flags.has(Flags::ASIDE) {
             core.connections += 1;
@@ -238,7 +241,10 @@ impl Handle {
             core.abort(id.index, Reason::Io(e.kind()));
         }
         // A raw handler is told that it is open; the others have nothing to do yet.
-        let raw = core.slots.get(id.index).is_some_and(|s| matches!(s.stack, Stack::Raw(_)));
+        let raw = core
+            .slots
+            .get(id.index)
+            .is_some_and(|s| matches!(s.stack, Stack::Raw(_)) && !s.flags.has(Flags::CHANNEL));
         if raw {
             core.kick(id.index);
         }

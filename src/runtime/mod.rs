@@ -4,6 +4,7 @@
 //! code. Nothing of it is borrowed while user code runs, so every method may be called from
 //! anywhere on the loop's thread, and no method runs user code: callbacks come from a turn.
 
+mod channel;
 mod core;
 mod date;
 #[cfg_attr(
@@ -50,6 +51,8 @@ use std::os::fd::OwnedFd;
 
 use lodger_backend::{Budget, Driver, Micros, Nested, Net, Pending, Turn};
 
+#[cfg(feature = "client")]
+pub(crate) use self::channel::Channel;
 #[cfg(feature = "client")]
 pub(crate) use self::dial::To;
 pub use self::fanout::{Delivery, WhenFull};
@@ -100,6 +103,9 @@ struct Shared {
     #[cfg(feature = "client")]
     streams: RefCell<streams::Streams>,
     names: RefCell<names::Names>,
+    /// What clients trust unless they say otherwise, once one has asked.
+    #[cfg(all(feature = "tls", feature = "client"))]
+    trust: ::core::cell::OnceCell<crate::proto::tls::ClientConfig>,
     budget: Cell<Budget>,
 }
 
@@ -155,6 +161,8 @@ impl Runtime {
             #[cfg(feature = "client")]
             streams: RefCell::default(),
             names: RefCell::default(),
+            #[cfg(all(feature = "tls", feature = "client"))]
+            trust: ::core::cell::OnceCell::new(),
             budget: Cell::new(Budget::default()),
         };
         Self { handle: Handle(Rc::new(shared)) }

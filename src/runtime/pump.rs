@@ -50,6 +50,8 @@ pub(crate) fn pump(
             }
             #[cfg(feature = "mqtt")]
             (Event::Mqtt(event), App::Mqtt(link)) => {
+                let message = matches!(event, crate::proto::mqtt::Event::Publish(_));
+                h.core().stats.messages += u64::from(message);
                 link.event(h, &super::handler::mqtt::Port::Direct(id), event);
             }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
@@ -170,7 +172,7 @@ pub(crate) fn close_late(h: &Handle, id: ConnId, why: Reason) {
 mod http {
     use std::rc::Rc;
 
-    use super::{App, ConnId, Handle};
+    use super::{App, ConnId, Flags, Handle};
     use crate::proto::h1;
     use crate::proto::stack::Stack;
     use crate::runtime::handler::http::{
@@ -200,15 +202,17 @@ mod http {
     }
 
     fn request(h: &Handle, id: ConnId, head: h1::Request<'_>, routes: &dyn Routes, app: &mut App) {
-        let seq = {
+        let (seq, session) = {
             let mut core = h.core();
             core.stats.requests += 1;
             let Some(slot) = core.named(id) else { return };
             slot.seq = slot.seq.wrapping_add(1);
-            slot.seq
+            let seq = slot.seq;
+            let secure = slot.flags.has(Flags(Flags::CHANNEL.0 | Flags::STREAM.0));
+            (seq, if secure { core.session(id.index) } else { None })
         };
         let body = head.body;
-        let request = Request { head, params: &[] };
+        let request = Request { head, params: &[], session: session.as_deref() };
         let response = Response::new(h, ExchangeId::new(id, seq), body);
         let answer = routes.route(&request, response);
         match answer.0 {

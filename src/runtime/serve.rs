@@ -10,7 +10,7 @@ use super::handler::App;
 use super::id::{ConnId, Reason};
 use super::slot::{Flags, Slot, State, arm};
 use super::stats::Stats;
-use super::{Handle, dial, listen, pump, race};
+use super::{Handle, channel, dial, listen, pump, race};
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::stack::{Farewell, Flow, Stack};
 use crate::{Error, Limits};
@@ -24,17 +24,17 @@ pub(crate) enum Outcome {
 }
 
 /// A handler that is out of its slot while it runs.
-struct Lent {
-    id: ConnId,
-    app: App,
+pub(super) struct Lent {
+    pub(super) id: ConnId,
+    pub(super) app: App,
 }
 
 /// What a read brought.
-struct Filled {
-    len: usize,
-    eof: bool,
+pub(super) struct Filled {
+    pub(super) len: usize,
+    pub(super) eof: bool,
     /// It is served for another reason than input.
-    kicked: bool,
+    pub(super) kicked: bool,
 }
 
 /// Serves one slot as far as one read goes.
@@ -61,12 +61,18 @@ pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
             listen::accept(h, index);
         }
         State::Open => {
+            let secured = slot.flags.has(Flags::CHANNEL);
             if slot.flags.has(Flags::CONNECTING) && slot.sock.is_none() {
                 drop(core);
                 if !h.race_on(index) {
                     return;
                 }
                 core = h.core();
+            }
+            if secured {
+                drop(core);
+                channel::serve(h, frame, index);
+                return;
             }
             let Some((filled, lent)) = fill(&mut core, &*h.0.net, frame, index) else {
                 after(h, &mut core, index);
@@ -79,8 +85,8 @@ pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
 }
 
 /// Hands what was read to the protocol and its handler, and puts everything back.
-fn run(h: &Handle, frame: &mut Frame, filled: &Filled, lent: Lent) {
-    let Frame { rx, scratch } = frame;
+pub(super) fn run(h: &Handle, frame: &mut Frame, filled: &Filled, lent: Lent) {
+    let Frame { rx, scratch, .. } = frame;
     let mut rx = Rx::new(rx.get_mut(..filled.len).unwrap_or_default(), filled.eof);
     run_rx(h, &mut rx, scratch, filled.kicked, lent);
 }
@@ -185,7 +191,7 @@ fn begin(core: &mut Core, index: u32) -> Option<Lent> {
 }
 
 /// Puts the handler back and does what waited for its return.
-fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
+pub(super) fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
     let index = lent.id.index;
     // Handlers return in the reverse order of their calls.
     if core.running.pop() != Some(index) {
@@ -205,7 +211,7 @@ fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
 }
 
 /// The common end of a step: see whether the protocol is done, flush, arm, queue what is left.
-fn after(h: &Handle, core: &mut Core, index: u32) {
+pub(super) fn after(h: &Handle, core: &mut Core, index: u32) {
     let Core { slots, pool, sched, limits, now, trigger, stats, .. } = core;
     let Some(slot) = slots.get_mut(index) else { return };
     if slot.state == State::Open {
@@ -270,8 +276,12 @@ fn broke(core: &mut Core, index: u32, e: Error, net: &dyn Net) {
         true => Reason::Eof,
         false => Reason::Peer(e),
     };
+    // TLS ends by saying so: RFC 8446, section 6.1.
+    let says = slot.flags.has(Flags::CHANNEL) && !slot.flags.has(Flags::SHAKING);
     if slot.has_output() && !slot.flags.has(Flags::STREAM) {
         core.start_close(index, why, true);
+    } else if says {
+        core.start_close(index, why, !idle);
     } else {
         core.abort(index, why);
     }
@@ -312,7 +322,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
     let mut filled = Filled { len, eof: false, kicked };
     let Core { slots, stats, .. } = core;
     let slot = slots.get_mut(index)?;
-    if reads && let Err(e) = read(slot, net, frame, &mut filled, stats) {
+    if reads && let Err(e) = read(slot, net, &mut frame.rx, &mut filled, stats) {
         core.abort(index, Reason::Io(e));
         return None;
     }
@@ -320,15 +330,15 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
     Some((filled, lend(core, index)?))
 }
 
-/// Reads once, behind what is in the buffer already.
-fn read(
+/// Reads once, behind what is in `buffer` already.
+pub(super) fn read(
     slot: &mut Slot,
     net: &dyn Net,
-    frame: &mut Frame,
+    buffer: &mut [u8],
     filled: &mut Filled,
     stats: &mut Stats,
 ) -> Result<(), io::ErrorKind> {
-    let room = frame.rx.get_mut(filled.len..).unwrap_or_default();
+    let room = buffer.get_mut(filled.len..).unwrap_or_default();
     let (Some(sock), false) = (slot.sock, room.is_empty()) else { return Ok(()) };
     let size = room.len();
     match net.recv(sock, room) {
@@ -354,7 +364,7 @@ fn read(
 }
 
 /// Moves the tail into the buffer; gives its length.
-fn unstash(core: &mut Core, frame: &mut Frame, index: u32) -> usize {
+pub(super) fn unstash(core: &mut Core, frame: &mut Frame, index: u32) -> usize {
     let Core { slots, pool, stashed, limits, .. } = core;
     let Some(extra) = slots.get_mut(index).and_then(|slot| slot.extra.as_mut()) else { return 0 };
     let len = extra.tail.len();
@@ -509,6 +519,9 @@ pub(crate) fn bury(h: &Handle, index: u32) {
         let Some(lent) = begin(&mut core, index) else { return };
         (lent, why)
     };
+    // Its configuration may be the user's, and this the last to hold it.
+    let channel = h.core().take_channel(index);
+    h.guarded(|_| drop(channel));
     pump::close_late(h, lent.id, why);
     tell_closed(h, lent, why);
     h.core().free(index);
@@ -538,9 +551,11 @@ impl Core {
             return;
         }
         let connecting = slot.flags.has(Flags::CONNECTING);
-        // What was put in this turn has not been tried yet.
-        let tried = slot.since != Micros::ZERO && slot.has_output();
-        let stalled = tried && slot.since + self.limits.io.write_stall <= now;
+        if slot.flags.has(Flags::LINKED) && slot.since == Micros::ZERO {
+            // What its streams have put in this turn has not been tried yet: its time begins.
+            slot.since = now;
+        }
+        let stalled = slot.has_output() && slot.since + self.limits.io.write_stall <= now;
         match slot.state {
             State::Free | State::Dead => {}
             State::Linger => {
@@ -549,6 +564,7 @@ impl Core {
                 self.queue(index);
             }
             State::Open if connecting => self.connecting_due(index),
+            State::Open if slot.flags.has(Flags::SHAKING) => self.shaking_due(index),
             State::Open | State::Closing if stalled => self.abort(index, Reason::WriteStall),
             State::Closing => self.arm_deadline(index),
             State::Open if slot.flags.has(Flags::FILE) => self.arm_deadline(index),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use lodger_backend::{Interest, Micros, Net, Ready, Sock};
 
+use super::channel::Channel;
 use super::handler::App;
 use super::id::Reason;
 use super::race::Race;
@@ -74,6 +75,16 @@ impl Flags {
     /// Each read is a datagram: a short one has not emptied the socket, for which its end is taken
     /// as announced.
     pub(crate) const DATAGRAM: Self = Self(1 << 20);
+    /// Something lies between its socket and its protocol, for good.
+    pub(crate) const CHANNEL: Self = Self(1 << 24);
+    /// The handshake of its channel goes on; what is queued waits for it.
+    pub(crate) const SHAKING: Self = Self(1 << 25);
+    /// Its channel has bytes to send.
+    pub(crate) const SEALED: Self = Self(1 << 26);
+    /// Any: it is not known to go out as it stands.
+    pub(crate) const NOT_PLAIN: Self = Self(Self::CHANNEL.0 | Self::FILE.0);
+    /// Either: there is nothing yet that protocols could speak on.
+    const BEGINS: Self = Self(Self::CONNECTING.0 | Self::SHAKING.0);
     /// It is a stream of a connection.
     #[cfg_attr(not(feature = "h2"), allow(dead_code, reason = "only HTTP/2 has streams"))]
     pub(crate) const STREAM: Self = Self(1 << 17);
@@ -83,8 +94,14 @@ impl Flags {
     /// Either: its output is not its own alone.
     pub(crate) const LINKED: Self = Self(Self::STREAM.0 | Self::STREAMS.0);
     /// Any of them: a turn may have something to do though nothing has arrived.
-    const STIRS: Self =
-        Self(Self::KICK.0 | Self::WANT.0 | Self::SHARED.0 | Self::CONNECTING.0 | Self::FILE.0);
+    const STIRS: Self = Self(
+        Self::KICK.0
+            | Self::WANT.0
+            | Self::SHARED.0
+            | Self::BEGINS.0
+            | Self::FILE.0
+            | Self::SEALED.0,
+    );
     /// Either: no connection of a peer's.
     pub(crate) const NO_PEER: Self = Self(Self::LISTENER.0 | Self::ASIDE.0);
 
@@ -136,13 +153,20 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// What lies between the socket and the protocol, unless it is out to be fed.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        self.extra.as_ref()?.channel.as_deref()
+    }
+
     pub(crate) fn tail(&self) -> usize {
         self.extra.as_ref().map_or(0, |extra| extra.tail.len())
     }
 
     /// Whether something is still to be sent.
     pub(crate) fn has_output(&self) -> bool {
-        !self.out.is_empty() || self.flags.has(Flags::FILE)
+        // What waits for a handshake cannot be sent.
+        !self.out.is_empty() && !self.flags.has(Flags::SHAKING)
+            || self.flags.has(Flags(Flags::FILE.0 | Flags::SEALED.0))
     }
 
     /// Whether a read would be of use now.
@@ -203,7 +227,7 @@ impl Slot {
     pub(crate) fn wants_writable(&self, limits: &Limits) -> bool {
         self.flags.has(Flags(Flags::WANT.0 | Flags::SHARED.0))
             && self.out.len() <= limits.io.queue_low
-            && !self.flags.has(Flags::FILE)
+            && !self.flags.has(Flags(Flags::FILE.0 | Flags::BEGINS.0))
     }
 
     /// When something is due here: by its protocol, its output or its state.
@@ -215,7 +239,8 @@ impl Slot {
             // It is not the peer's next request that is waited for.
             State::Open if self.flags.has(Flags::FILE) => Some(stall()),
             State::Open if self.flags.has(Flags::CONNECTING) => Some(self.connecting_due(limits)),
-            State::Open if self.out.is_empty() => self.stack.deadline(now, limits),
+            State::Open if self.flags.has(Flags::SHAKING) => self.channel().map(Channel::until),
+            State::Open if !self.has_output() => self.stack.deadline(now, limits),
             State::Open => {
                 Some(self.stack.deadline(now, limits).map_or_else(stall, |at| at.min(stall())))
             }
@@ -253,10 +278,19 @@ impl Slot {
         now: Micros,
         limits: &Limits,
     ) -> u64 {
-        if self.flags.has(Flags::FILE) {
-            return self.flush_file(net, pool, now, limits);
+        if self.flags.has(Flags::NOT_PLAIN) {
+            return self.flush_other(net, pool, now, limits);
         }
         if self.out.is_empty() { 0 } else { self.flush_bytes(net, pool, now, limits) }
+    }
+
+    #[cold]
+    fn flush_other(&mut self, net: &dyn Net, pool: &mut Pool, now: Micros, limits: &Limits) -> u64 {
+        if self.flags.has(Flags::CHANNEL) {
+            self.flush_channel(net, pool, now, limits)
+        } else {
+            self.flush_file(net, pool, now, limits)
+        }
     }
 
     /// Sends what is in the queue.
@@ -313,6 +347,8 @@ impl Slot {
 /// What only a connection in the middle of something holds; pooled.
 #[derive(Default)]
 pub(crate) struct Extra {
+    /// What lies between the socket and the protocol.
+    pub(crate) channel: Option<Box<Channel>>,
     /// Input that its protocol has not consumed yet.
     pub(crate) tail: Vec<u8>,
     /// The message being put together.
@@ -364,7 +400,8 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     pub(super) fn is_empty(&self) -> bool {
-        if self.stream.is_some() || self.file.is_some() || self.race.is_some() {
+        let held = self.stream.is_some() || self.file.is_some();
+        if held || self.channel.is_some() || self.race.is_some() {
             return false;
         }
         self.stages.is_none()

@@ -46,7 +46,7 @@ pub struct Stats {
     pub aborted: u64,
     /// HTTP requests.
     pub requests: u64,
-    /// WebSocket messages received.
+    /// WebSocket messages and MQTT publishes received.
     pub messages: u64,
     /// Bytes received.
     pub received: u64,
@@ -58,6 +58,10 @@ pub struct Stats {
     pub panics: u64,
     /// Times that accepting paused, at the connection limit or because the system had no more.
     pub accept_pauses: u64,
+    /// TLS handshakes completed, on both sides.
+    pub handshakes: u64,
+    /// TLS handshakes that failed, or took too long.
+    pub handshakes_failed: u64,
     /// Bytes that all that compresses and expands messages holds now, in use or not.
     #[cfg(feature = "deflate")]
     pub engines: u64,

@@ -119,6 +119,11 @@ impl Handle {
         core.now = now;
         core.asked = false;
         core.stats.turns += 1;
+        core.shakes = 0;
+        if !core.later.is_empty() {
+            let later = core::mem::take(&mut core.later);
+            core.runq.extend(later);
+        }
         for event in &events {
             self.report(&mut core, *event);
         }
@@ -160,11 +165,11 @@ impl Handle {
         }
         core.depth += 1;
         let receive = core.limits.receive_buffer();
-        Some(
-            core.frames
-                .pop()
-                .unwrap_or_else(|| Frame { rx: std::vec![0; receive], scratch: Scratch::new() }),
-        )
+        Some(core.frames.pop().unwrap_or_else(|| Frame {
+            rx: std::vec![0; receive],
+            sealed: Vec::new(),
+            scratch: Scratch::new(),
+        }))
     }
 
     /// Messages, timers, connections. Returns whether there was anything to do.
@@ -220,7 +225,8 @@ impl Handle {
             let below = core.depth;
             self.settle_core(&mut core);
             let next = core.sched.bound();
-            let again = full || !core.runq.is_empty() || next.is_some_and(|at| at <= core.now);
+            let queued = !core.runq.is_empty() || !core.later.is_empty();
+            let again = full || queued || next.is_some_and(|at| at <= core.now);
             let done = core.leaving && core.connections == 0;
             if done && core.life == Life::On {
                 core.life = Life::Dead;
@@ -250,7 +256,7 @@ impl Handle {
         }
         self.reprogram(core);
         let values = self.0.wake.flag.load(core::sync::atomic::Ordering::Relaxed);
-        if core.life == Life::On && (values || !core.runq.is_empty()) {
+        if core.life == Life::On && (values || !core.runq.is_empty() || !core.later.is_empty()) {
             self.ask(core);
         }
     }

@@ -5,7 +5,8 @@ use std::vec::Vec;
 
 use core::time::Duration;
 
-use super::slot::{Flags, State};
+use super::channel::Channel;
+use super::slot::{Flags, Slot, State};
 use super::{ConnId, Handle, TimerId};
 
 /// One connection as it is now.
@@ -16,6 +17,9 @@ pub struct ConnInfo {
     pub id: ConnId,
     /// What it speaks: `http/1.1`, `websocket`, `raw`.
     pub protocol: &'static str,
+    /// What its TLS handshake agreed on: `TLSv1.3 TLS13_AES_256_GCM_SHA384 alpn http/1.1`;
+    /// `handshake` while it goes on, empty over a plain connection.
+    pub tls: String,
     /// The pattern of its route; empty where there is none.
     pub path: String,
     /// The peer's address; empty where it has none.
@@ -47,6 +51,14 @@ pub struct TimerInfo {
     pub period: Option<Duration>,
 }
 
+fn shown_tls(slot: &Slot) -> String {
+    let channel = slot.channel();
+    channel.map_or_else(String::new, |channel| match channel.session() {
+        Some(session) => session.summary(),
+        None => "handshake".to_string(),
+    })
+}
+
 impl Handle {
     /// Lists up to `most` of the user's timers, oldest place first. The deadlines that connections
     /// have by themselves are not among them.
@@ -76,6 +88,7 @@ impl Handle {
                 shown.then(|| ConnInfo {
                     id: ConnId { index, generation: slot.generation },
                     protocol: slot.stack.name(),
+                    tls: shown_tls(slot),
                     path: slot.label.as_deref().unwrap_or_default().to_string(),
                     peer: slot
                         .sock
@@ -84,7 +97,7 @@ impl Handle {
                         .unwrap_or_default(),
                     received: slot.received,
                     sent: slot.sent,
-                    queued: slot.out.len(),
+                    queued: slot.out.len() + slot.channel().map_or(0, Channel::queued),
                     age: now - slot.opened,
                     state: if slot.state == State::Open { "open" } else { "closing" },
                 })

@@ -310,6 +310,41 @@ fn a_request_and_its_answer_allocate_nothing() {
     assert_eq!(cost(&fake, &rt, param, answer), (0, MESSAGES, MESSAGES));
 }
 
+/// Ten streams a read: one `recv`, one `send`, for all of them.
+#[cfg(feature = "h2")]
+#[test]
+fn streams_and_their_answers_allocate_nothing() {
+    const ROUNDS: u64 = 1000;
+    let (fake, rt) =
+        serve(http::Server::new().get("/plaintext", |_, res| res.text("Hello, World!")));
+    // The preface, SETTINGS, and that ours are acknowledged.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+    fake.put(0, hello);
+    rt.dispatch().unwrap();
+    let mut stream = 1u32;
+    let mut round = || {
+        // A window for the answers: ten times 13 bytes.
+        fake.put(0, b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x82");
+        for _ in 0..10 {
+            let [a, b, c, d] = stream.to_be_bytes();
+            fake.put(0, &[0, 0, 14, 1, 5, a, b, c, d, 0x82, 0x86, 4, 10]);
+            fake.put(0, b"/plaintext");
+            stream += 2;
+        }
+        rt.dispatch().unwrap();
+        let end = &mut fake.0.borrow_mut().ends[0];
+        assert!(end.input.is_empty() && end.output.ends_with(b"Hello, World!"));
+        end.output.clear();
+    };
+    (0..20).for_each(|_| round());
+    let before = (ALLOCATIONS.get(), fake.0.borrow().recvs, fake.0.borrow().sends);
+    (0..ROUNDS).for_each(|_| round());
+    let after = (ALLOCATIONS.get(), fake.0.borrow().recvs, fake.0.borrow().sends);
+
+    assert_eq!((after.0 - before.0, after.1 - before.1, after.2 - before.2), (0, ROUNDS, ROUNDS));
+    assert_eq!(rt.stats().requests, (ROUNDS + 20) * 10);
+}
+
 #[test]
 fn a_file_that_is_remembered_allocates_nothing() {
     let files = http::Files::new("/").remember(16, Duration::from_secs(3600));
@@ -487,4 +522,119 @@ fn what_is_allocated_is_counted() {
     let mut list = Vec::with_capacity(1_u8.into());
     list.extend_from_slice(&[1_u64, 2, 3]);
     assert_eq!(ALLOCATIONS.get() - before, 2, "{list:?}");
+}
+
+/// What is allocated for a record in and one out: the plaintext that rustls gives, the record that it
+/// makes, and one more.
+#[cfg(feature = "tls")]
+const MOST: u64 = 3;
+
+#[cfg(feature = "tls")]
+#[test]
+fn over_tls_a_message_costs_one_call_each_and_three_allocations() {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    let made = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = lodger::tls::Identity::from_pem(cert.as_bytes(), key.as_bytes()).unwrap();
+    let config = lodger::tls::ServerConfig::builder().identity(identity).build().unwrap();
+    let server = http::Server::new().ws("/", |_| Ok(Echo));
+    let (fake, rt) = serve(lodger::tls::Server::new(&config, server));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("x").unwrap();
+    let mut peer = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    let say = |peer: &mut rustls::ClientConnection| {
+        let mut out = Vec::new();
+        while peer.wants_write() {
+            peer.write_tls(&mut out).unwrap();
+        }
+        fake.put(0, &out);
+        (0..3).for_each(|_| _ = rt.dispatch().unwrap());
+        let input = std::mem::take(&mut fake.0.borrow_mut().ends[0].output);
+        let mut input = &input[..];
+        while !input.is_empty() {
+            peer.read_tls(&mut input).unwrap();
+            peer.process_new_packets().unwrap();
+        }
+    };
+    (0..3).for_each(|_| say(&mut peer));
+    peer.writer().write_all(UPGRADE).unwrap();
+    say(&mut peer);
+    let records: Vec<Vec<u8>> = (0..1100)
+        .map(|_| {
+            let mut record = Vec::new();
+            peer.writer().write_all(&frame(0x82, b"twenty bytes of text")).unwrap();
+            peer.write_tls(&mut record).unwrap();
+            record
+        })
+        .collect();
+    fake.0.borrow_mut().ends[0].output = Vec::with_capacity(1 << 20);
+    let (warm, counted) = records.split_at(100);
+    let round = |record: &Vec<u8>| {
+        fake.put(0, record);
+        rt.dispatch().unwrap();
+    };
+
+    warm.iter().for_each(round);
+    let look = || (ALLOCATIONS.get(), fake.0.borrow().recvs, fake.0.borrow().sends);
+    let before = look();
+    counted.iter().for_each(round);
+    let after = look();
+
+    let cost = [after.0 - before.0, after.1 - before.1, after.2 - before.2];
+    assert!(cost[0] <= MOST * 1000, "{cost:?}");
+    assert_eq!(cost[1..], [1000, 1000]);
+}
+
+/// One publisher, everybody else hears it: a message of QoS 0 allocates nothing, and is sent to each
+/// with one `send` a turn.
+#[cfg(feature = "mqtt")]
+#[test]
+fn a_message_through_a_broker_allocates_nothing() {
+    use lodger::mqtt::{Broker, BrokerConfig};
+    let fake = Fake::default();
+    fake.0.borrow_mut().ends.resize_with(PEERS, || End {
+        input: Vec::with_capacity(64 << 10),
+        output: Vec::with_capacity(1 << 20),
+        ..End::default()
+    });
+    let rt = Runtime::with(Box::new(fake.clone()), Rc::new(fake.clone()), Limits::default());
+    rt.listen("127.0.0.1:80", Broker::new(&rt, BrokerConfig::new())).unwrap();
+    let turns = |n: usize| (0..n).for_each(|_| _ = rt.dispatch().unwrap());
+    turns(20);
+    for end in 0..PEERS {
+        let id = u8::try_from(end).unwrap() + b'0';
+        let connect = [b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01".as_slice(), &[id]].concat();
+        fake.put(end, &connect);
+        turns(4);
+        if end > 0 {
+            fake.put(end, b"\x82\x08\0\x01\0\x03a/+\0");
+            turns(4);
+        }
+        fake.0.borrow_mut().ends[end].output.clear();
+    }
+    let publish = b"\x30\x09\0\x03a/bhell";
+    let ten = publish.repeat(10);
+    let round = || {
+        fake.put(0, &ten);
+        turns(4);
+        for end in &mut fake.0.borrow_mut().ends[1..] {
+            assert_eq!(end.output.len(), ten.len());
+            end.output.clear();
+        }
+    };
+    (0..20).for_each(|_| round());
+    let before = (ALLOCATIONS.get(), fake.0.borrow().sends);
+    (0..500).for_each(|_| round());
+    let after = (ALLOCATIONS.get(), fake.0.borrow().sends);
+
+    assert_eq!((after.0 - before.0, after.1 - before.1), (0, 500 * (PEERS as u64 - 1)));
 }

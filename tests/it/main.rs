@@ -28,5 +28,7 @@ mod real;
 mod reentry;
 mod serving;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
 mod turns;
 mod ws;

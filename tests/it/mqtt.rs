@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lodger::mqtt::{
-    Broker, BrokerConfig, Client, ClientEvent, Code, Connection, Options, Outgoing, Published, Qos,
-    Version,
+    Bridge, Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device,
+    Direction, Handler, MemoryJournal, Options, Outgoing, Publish, Published, Qos, Server, Version,
 };
 use lodger::policy::Retry;
 use lodger::sim::Wire;
-use lodger::{Limits, ListenerId, http};
+use lodger::{Limits, ListenerId, Reason, http};
 use lodger_backend::Trigger;
 
 use crate::kit::{Log, Rig, TRIGGERS, ms, secs};
@@ -31,7 +31,7 @@ fn connected(rig: &Rig, client: Client) -> Connection {
     connection
 }
 
-fn into(log: &Log) -> impl Fn(&lodger::Handle, &lodger::mqtt::Publish<'_>) + 'static {
+fn into(log: &Log) -> impl Fn(&lodger::Handle, &Publish<'_>) + 'static {
     let log = log.clone();
     move |_, message| {
         let text = std::str::from_utf8(message.payload).unwrap();
@@ -396,6 +396,173 @@ fn a_websocket_carries_the_same() {
     client.close();
     rig.run_for(secs(5));
     assert_eq!(broker.stats().connected, 0);
+    rig.end();
+}
+
+/// What a broker was told in its first life, it knows in its second.
+#[test]
+fn a_broker_goes_on_from_its_journal() {
+    let journal = MemoryJournal::new();
+    let client = || Client::new(URL).id("durable").session(secs(600));
+    {
+        let rig = Rig::new(Trigger::Edge);
+        let broker = Broker::open(&rig.rt, BrokerConfig::new(), journal.clone()).unwrap();
+        rig.serve(broker.clone());
+        let first = connected(&rig, client());
+        let sub = first.subscribe("q/#", Qos::ExactlyOnce, |_, _| {}).unwrap();
+        rig.run_for(ms(20));
+        let wire = rig.connect();
+        raw(&rig, &wire, &[CONNECT]);
+        let conn = rig.rt.connections(9).iter().find(|c| c.protocol == "mqtt 5.0").unwrap().id;
+        rig.rt.abort(conn);
+        rig.run_for(ms(20));
+        raw(&rig, &wire, &[b"\x32\x08\0\x03q/1\0\x01a", b"\x34\x08\0\x03q/2\0\x02b"]);
+        broker.publish("kept", b"k", Qos::AtLeastOnce, true).unwrap();
+        broker.publish("gone", b"g", Qos::AtLeastOnce, true).unwrap();
+        broker.publish("gone", b"", Qos::AtLeastOnce, true).unwrap();
+        assert_eq!(broker.stats().queued, 2);
+        drop(sub);
+        rig.end();
+    }
+    let log = Log::default();
+    let rig = Rig::new(Trigger::Edge);
+    let broker = Broker::open(&rig.rt, BrokerConfig::new(), journal.clone()).unwrap();
+    rig.serve(broker.clone());
+    let stats = broker.stats();
+    assert_eq!((stats.sessions, stats.subscriptions, stats.queued, stats.retained), (1, 1, 2, 1));
+    let second = client().connect(&rig.rt).unwrap();
+    let _sub = second.subscribe("q/#", Qos::ExactlyOnce, into(&log)).unwrap();
+    rig.run_for(ms(50));
+
+    assert_eq!(log.take(), ["q/1 a", "q/2 b"]);
+    assert_eq!((broker.stats().queued, broker.stats().in_flight), (0, 0));
+    second.close();
+    rig.run_for(secs(700));
+    assert_eq!(broker.stats().sessions, 0);
+    rig.end();
+
+    let rig = Rig::new(Trigger::Edge);
+    let broker = Broker::open(&rig.rt, BrokerConfig::new(), journal).unwrap();
+    assert_eq!((broker.stats().sessions, broker.stats().retained), (0, 1));
+    rig.end();
+}
+
+#[test]
+fn a_long_journal_is_made_anew_and_says_the_same() {
+    let journal = MemoryJournal::new();
+    let rig = Rig::new(Trigger::Edge);
+    let broker = Broker::open(&rig.rt, BrokerConfig::new(), journal.clone()).unwrap();
+    let payload = [7; 4096];
+    for i in 0..1000 {
+        let topic = format!("kept/{}", i % 10);
+        broker.publish(&topic, &payload, Qos::AtMostOnce, true).unwrap();
+    }
+    assert!(journal.bytes().len() < 2 << 20, "{}", journal.bytes().len());
+    rig.end();
+    let rig = Rig::new(Trigger::Edge);
+    let broker = Broker::open(&rig.rt, BrokerConfig::new(), journal).unwrap();
+    assert_eq!(broker.stats().retained, 10);
+    rig.end();
+}
+
+/// Three brokers in a circle: everybody hears it, and it comes to an end.
+#[test]
+fn a_message_in_a_circle_of_bridges_comes_to_an_end() {
+    let rig = Rig::new(Trigger::Edge);
+    let ports = [81, 82, 83];
+    let brokers: Vec<_> = ports
+        .iter()
+        .map(|port| {
+            let broker = Broker::new(&rig.rt, BrokerConfig::new());
+            rig.rt.listen(&format!("127.0.0.1:{port}"), broker.clone()).unwrap();
+            broker
+        })
+        .collect();
+    let to = |port: i32| connected(&rig, Client::new(&format!("mqtt://127.0.0.1:{port}")));
+    let mirrored = [("m/#", Qos::AtLeastOnce, Direction::Both)];
+    let bridges: Vec<_> = [(81, 82), (82, 83), (83, 81)]
+        .into_iter()
+        .map(|(a, b)| Bridge::new(&format!("{a}-{b}"), &to(a), &to(b), &mirrored).unwrap())
+        .collect();
+    let logs: Vec<Log> = ports.iter().map(|_| Log::default()).collect();
+    let _subs: Vec<_> = ports
+        .iter()
+        .zip(&logs)
+        .map(|(&port, log)| to(port).subscribe("#", Qos::AtLeastOnce, into(log)).unwrap())
+        .collect();
+    rig.run_for(ms(50));
+
+    brokers[0].publish("m/x", b"1", Qos::AtLeastOnce, false).unwrap();
+    brokers[1].publish("other", b"2", Qos::AtLeastOnce, false).unwrap();
+    rig.run_for(secs(1));
+
+    let heard: Vec<usize> =
+        logs.iter().map(|log| log.take().iter().filter(|l| *l == "m/x 1").count()).collect();
+    // Two ways lead around a circle, and both come back to where they began.
+    assert!(heard.iter().all(|&n| (1..=3).contains(&n)), "{heard:?}");
+    assert!(bridges.iter().all(|bridge| bridge.carried() <= 2 && bridge.dropped() == 0));
+    rig.end();
+}
+
+struct Meter(Log);
+
+impl Handler for Meter {
+    fn connect(&mut self, _to: &Device, connect: &Connect<'_>) -> Code {
+        self.0.add(format!("connect {}", connect.client_id));
+        if connect.client_id == "bad" { Code::CLIENT_ID_NOT_VALID } else { Code::SUCCESS }
+    }
+
+    fn publish(&mut self, to: &Device, message: &Publish<'_>) -> Code {
+        self.0.add(format!("{} {}", message.topic, message.payload.len()));
+        to.send(Outgoing::new("answer", b"!").qos(message.qos), 7).unwrap();
+        Code::SUCCESS
+    }
+
+    fn subscribe(&mut self, _to: &Device, filter: &str, options: Options) -> Code {
+        if filter == "answer" { Code(options.qos as u8) } else { Code::NOT_AUTHORIZED }
+    }
+
+    fn acknowledged(&mut self, _to: &Device, tag: u64, code: Code) {
+        self.0.add(format!("acknowledged {tag} {}", code.text()));
+    }
+
+    fn closed(&mut self, _to: &Device, _why: Reason, goodbye: Option<Code>) {
+        self.0.add(format!("closed {goodbye:?}"));
+    }
+}
+
+#[test]
+fn a_handler_serves_a_device() {
+    let (log, heard) = (Log::default(), Log::default());
+    let rig = Rig::new(Trigger::Edge);
+    let meter = log.clone();
+    rig.serve(Server::new(move || Meter(meter.clone())));
+    let client = connected(&rig, Client::new(URL).id("m"));
+    let sub = client.subscribe("answer", Qos::ExactlyOnce, into(&heard)).unwrap();
+    let other = client.subscribe("other", Qos::ExactlyOnce, into(&heard)).unwrap();
+    rig.run_for(ms(20));
+    assert_eq!((sub.code(), other.code()), (Some(Code::GRANTED_2), Some(Code::NOT_AUTHORIZED)));
+
+    let big = vec![0; 100_000];
+    client.publish(Outgoing::new("t", &big).qos(Qos::ExactlyOnce)).unwrap();
+    rig.run_for(ms(50));
+    client.close();
+    rig.run_for(secs(3));
+    Client::new(URL).id("bad").connect(&rig.rt).unwrap();
+    rig.run_for(secs(3));
+
+    assert_eq!(heard.take(), ["answer !"]);
+    assert_eq!(
+        log.take(),
+        [
+            "connect m",
+            "t 100000",
+            "acknowledged 7 success",
+            "closed Some(Code(0x00 success))",
+            "connect bad",
+            "closed None",
+        ]
+    );
     rig.end();
 }
 

@@ -271,6 +271,87 @@ fn ipv6_is_tried_first_and_ipv4_beside_it_after_250_ms() {
     }
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn tls_begins_on_the_attempt_that_won_and_names_the_host() {
+    for trigger in TRIGGERS {
+        let net = Net::new(trigger, 1, Faults::none());
+        let (server, trust) = crate::tls::configs(&["a.test"]);
+        let shown = http::Server::new().get("/", |req, res| {
+            let sni = req.tls().and_then(|tls| tls.sni().map(str::to_owned));
+            res.text(&sni.unwrap_or_default())
+        });
+        net.rig.rt.listen("127.0.0.1:443", lodger::tls::Server::new(&server, shown)).unwrap();
+        net.rig.world.swallow("[2001:db8::1]:443".parse().unwrap());
+        let client = Client::new(&net.rig.rt);
+        client.tls(&trust);
+        let both: &[&str] = &["127.0.0.1", "2001:db8::1"];
+        let known = |name: &str, kind: u16| {
+            let found = both.iter().map(|ip| ip.parse::<IpAddr>().unwrap());
+            let here = matches!(name, "a.test" | "b.test");
+            found.filter(|ip| here && ip.is_ipv6() == (kind == 28)).collect::<Vec<_>>()
+        };
+
+        let got = net.get(&client, "https://a.test/");
+        net.run(ms(240), &known);
+        assert!(got.borrow().is_none(), "{trigger:?}");
+        net.run(ms(60), &known);
+
+        let whole = got.take().unwrap().unwrap();
+        assert_eq!(whole.body, b"a.test", "{trigger:?}");
+        let timing = whole.timing;
+        assert!(timing.connect.unwrap() >= ms(250) && timing.name.is_some(), "{timing:?}");
+        assert!(timing.tls.unwrap() < ms(100), "{timing:?}");
+        assert_eq!(net.rig.world.open(), 3, "{trigger:?}");
+
+        // Another name of the same server, which is not in its certificate.
+        let got = net.get(&client, "https://b.test/");
+        net.run(ms(300), &known);
+        let failure = got.take().unwrap().unwrap_err();
+        assert_eq!(failure.stage, Stage::Tls, "{trigger:?}");
+        let got = net.get(&client, "https://c.test/");
+        net.run(ms(20), &known);
+        assert_eq!(got.take().unwrap().unwrap_err().stage, Stage::Name, "{trigger:?}");
+        drop(client);
+        net.rig.end();
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_websocket_and_a_stream_reach_a_name_over_tls() {
+    struct Opens(Rc<Cell<u32>>);
+    impl ws::Handler for Opens {
+        fn open(&mut self, cx: &mut ws::Cx<'_>) {
+            self.0.set(self.0.get() + 1);
+            cx.close(1000);
+        }
+        fn message(&mut self, _: &mut ws::Cx<'_>, _: ws::Message<'_>) {}
+    }
+    impl raw::Handler for Opens {
+        fn open(&mut self, cx: &mut raw::Cx<'_>) {
+            self.0.set(self.0.get() + 10);
+            cx.close();
+        }
+        fn data(&mut self, _: &mut raw::Cx<'_>, _: &[u8]) {}
+    }
+    let net = Net::new(Trigger::Edge, 1, Faults::none());
+    let (server, trust) = crate::tls::configs(&["a.test"]);
+    let routes = http::Server::new().ws("/", |_| Ok(Opens(Rc::default())));
+    net.rig.rt.listen("127.0.0.1:443", lodger::tls::Server::new(&server, routes)).unwrap();
+    let opened: Rc<Cell<u32>> = Rc::default();
+
+    let feed = ws::Client::new("wss://a.test/").tls(&trust);
+    let feed = feed.connect(&net.rig.rt, Opens(Rc::clone(&opened))).unwrap();
+    let url = http::Url::parse("https://a.test/").unwrap();
+    url.connect_tls(&net.rig.rt, &trust, Opens(Rc::clone(&opened))).unwrap();
+    net.run(secs(1), &knows(&[("a.test", &["127.0.0.1"])]));
+
+    assert_eq!(opened.get(), 11);
+    drop(feed);
+    net.rig.end();
+}
+
 #[test]
 fn an_address_that_refuses_is_followed_by_the_next_at_once() {
     for trigger in TRIGGERS {

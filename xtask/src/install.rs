@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("python3", &["python3", "python3-venv"]),
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
+    ("mosquitto", &["mosquitto"]),
     ("perl", &["perl"]),
     ("tclsh", &["tcl"]),
     ("wish", &["tk"]),
@@ -51,7 +52,8 @@ const FILES: &[(&str, &[&str])] = &[
 ];
 
 /// The npm packages: a WebSocket client that is not ours, and what drives the browser.
-const NPM: [(&str, &str); 2] = [("ws", "8.18.3"), ("playwright-core", "1.56.1")];
+const NPM: [(&str, &str); 3] =
+    [("ws", "8.18.3"), ("mqtt", "5.16.0"), ("playwright-core", "1.56.1")];
 
 /// Installs the missing Debian packages, if this user may.
 pub(crate) fn debian() -> Res<Outcome> {

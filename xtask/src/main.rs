@@ -16,6 +16,7 @@ mod header;
 mod hosts;
 mod install;
 mod load;
+mod mqtt;
 mod platforms;
 mod proc;
 mod program;
@@ -48,6 +49,7 @@ usage: cargo xtask COMMAND
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
+  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto
   conformance httpwg [FILTER]
                             an HTTP/2 suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
             [set, "client"] => conformance::run(set, Some(Role::Client)),
             _ => usage(),
         },
+        ["mqtt", what @ ("interop" | "kill" | "bench")] => mqtt::run(what),
         ["conformance", "httpwg"] => conformance::run_httpwg(None),
         ["conformance", "httpwg", filter] => conformance::run_httpwg(Some(filter)),
         ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {

@@ -53,6 +53,8 @@ mod backend;
 #[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
+mod journal;
+#[cfg(feature = "std")]
 mod nested;
 #[cfg(feature = "std")]
 mod net;
@@ -67,6 +69,8 @@ pub use watch::{Event, Interest, Ready, Token, Trigger};
 pub use backend::{Backend, Driver};
 #[cfg(feature = "std")]
 pub use file::{File, Meta};
+#[cfg(feature = "std")]
+pub use journal::Journal;
 #[cfg(feature = "std")]
 pub use nested::{Attached, Host, Nested, Pending};
 #[cfg(feature = "std")]

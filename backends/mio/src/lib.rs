@@ -37,7 +37,11 @@
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "alarm/timeout.rs")]
 mod alarm;
 mod driver;
+#[cfg(unix)]
+mod journal;
 mod net;
 
 pub use driver::MioDriver;
+#[cfg(unix)]
+pub use journal::FileJournal;
 pub use net::OsNet;

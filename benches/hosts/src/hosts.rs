@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::Res;
 use crate::script::{Act, Script};
 
-fn left(due: Instant) -> Duration {
+pub(crate) fn left(due: Instant) -> Duration {
     due.saturating_duration_since(Instant::now())
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn poll(script: &Rc<Script>) -> Res {
 }
 
 /// What the hosts with an adaptor do at a tick. Returns whether they go on.
-fn at_tick<A>(
+pub(crate) fn at_tick<A>(
     script: &Script,
     stay: &RefCell<Option<A>>,
     attach: impl FnOnce(Handle) -> io::Result<A>,

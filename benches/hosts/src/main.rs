@@ -4,12 +4,14 @@
 //! or goes. The guest echoes WebSocket messages at `/echo`. Standard output says where it listens,
 //! standard error what was found, as `NAME=NUMBER` words.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 mod guest;
 mod hosts;
 mod script;
+#[cfg(feature = "libuv")]
+mod uv;
 
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -47,6 +49,8 @@ fn run(host: &str, mode: &str, seconds: &str) -> Res {
         "tokio" => hosts::tokio(&script)?,
         #[cfg(feature = "glib")]
         "glib" => hosts::glib(&script)?,
+        #[cfg(feature = "libuv")]
+        "libuv" => uv::uv(&script)?,
         _ => return Err("there is no such host".into()),
     }
     eprintln!("{}", script.found());

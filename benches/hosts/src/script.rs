@@ -47,8 +47,10 @@ pub(crate) struct Script {
     due: Cell<Instant>,
     rt: RefCell<Option<Runtime>>,
     there: Cell<bool>,
-    /// How late each tick of the host's was, in nanoseconds: alone, with the guest, alone again.
+    /// How late each tick of the host's was, in nanoseconds: alone, with the guest, alone again. Not
+    /// counted is for how long the thread was ready and others had the processor.
     ticks: [Lateness; 3],
+    waited: Cell<i64>,
     /// Time on a processor from one tick to the next, in nanoseconds.
     burnt: Lateness,
     cpu: Cell<i64>,
@@ -86,6 +88,7 @@ impl Script {
             rt: RefCell::default(),
             there: Cell::new(false),
             ticks: Default::default(),
+            waited: Cell::default(),
             burnt: Rc::default(),
             cpu: Cell::default(),
             timers: Rc::default(),
@@ -106,7 +109,8 @@ impl Script {
         let passed = now - self.began;
         if let Some(ticks) = self.phase(passed).and_then(|phase| self.ticks.get(phase)) {
             let late = now.saturating_duration_since(self.due.get()).as_nanos();
-            ticks.borrow_mut().push(i64::try_from(late).unwrap_or(i64::MAX));
+            let late = i64::try_from(late).unwrap_or(i64::MAX);
+            ticks.borrow_mut().push(late.saturating_sub(self.waited_since()).max(0));
             let cpu = thread_cpu();
             self.burnt.borrow_mut().push(cpu - self.cpu.replace(cpu));
         }
@@ -123,6 +127,15 @@ impl Script {
             _ => {}
         }
         Ok(act)
+    }
+
+    /// For how long the thread has waited for a processor since the last tick; 0 where Linux does
+    /// not count it.
+    fn waited_since(&self) -> i64 {
+        let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let waited = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+        let waited: i64 = waited.unwrap_or_default();
+        waited - self.waited.replace(waited)
     }
 
     fn act(&self, passed: Duration) -> Act {

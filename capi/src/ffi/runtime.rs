@@ -306,8 +306,7 @@ pub unsafe extern "C" fn lodger_unref(rt: *mut lodger_runtime) -> i32 {
 /// callback, and again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lodger_end(rt: *mut lodger_runtime) -> i32 {
-    // SAFETY: the contract: NULL, or a runtime that was not given up.
-    held(unsafe { rt.as_ref() }, |rt| {
+    let end = |rt: &lodger_runtime| {
         if rt.check_alive().is_ok() {
             rt.log(LODGER_LOG_INFO, "the runtime ends");
         }
@@ -315,7 +314,9 @@ pub unsafe extern "C" fn lodger_end(rt: *mut lodger_runtime) -> i32 {
         rt.handle().end();
         rt.leave();
         Ok(LODGER_OK)
-    })
+    };
+    // SAFETY: the contract: NULL, or a runtime that was not given up.
+    unsafe { held(rt, end) }
 }
 
 /// Says goodbye in every protocol, and ends the runtime after `grace_us` microseconds or when the
@@ -329,10 +330,17 @@ pub extern "C" fn lodger_shutdown(rt: Option<&lodger_runtime>, grace_us: u64) ->
     })
 }
 
-/// As `on`, for what runs callbacks: they may give up the last reference.
-fn held(rt: Option<&lodger_runtime>, f: impl FnOnce(&lodger_runtime) -> Res) -> i32 {
-    let rc = rt.filter(|rt| !rt.is_foreign()).and_then(|rt| rt.me.upgrade());
-    let code = on(rc.as_deref().or(rt), f);
+/// As `on`, for what runs callbacks: they may give up the last reference. A pointer, since a
+/// reference as an argument would have to outlive the drop at the end.
+///
+/// # Safety
+///
+/// `rt` is NULL, or a runtime that was not given up.
+unsafe fn held(rt: *mut lodger_runtime, f: impl FnOnce(&lodger_runtime) -> Res) -> i32 {
+    // SAFETY: the caller of this function promised it.
+    let known = unsafe { rt.as_ref() };
+    let rc = known.filter(|rt| !rt.is_foreign()).and_then(|rt| rt.me.upgrade());
+    let code = on(rc.as_deref().or(known), f);
     // In here too callbacks may run, when it is the last.
     let dropped = enter(|| {
         drop(rc);
@@ -356,29 +364,31 @@ pub extern "C" fn lodger_fd(rt: Option<&lodger_runtime>) -> i32 {
 /// descriptor level-triggered may ignore `LODGER_AGAIN`: the descriptor stays readable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lodger_dispatch(rt: *mut lodger_runtime) -> i32 {
-    // SAFETY: the contract: NULL, or a runtime that was not given up.
-    held(unsafe { rt.as_ref() }, |rt| {
+    let turn = |rt: &lodger_runtime| {
         rt.check_alive()?;
-        let turn = match &rt.place {
+        let done = match &rt.place {
             Loop::Own(_) => rt.handle().dispatch()?,
             Loop::Table { table, .. } => table.turn()?,
         };
-        Ok(if turn.again { LODGER_AGAIN } else { 0 })
-    })
+        Ok(if done.again { LODGER_AGAIN } else { 0 })
+    };
+    // SAFETY: the contract: NULL, or a runtime that was not given up.
+    unsafe { held(rt, turn) }
 }
 
 /// Runs the runtime's own loop until it ends or is detached.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lodger_run(rt: *mut lodger_runtime) -> i32 {
-    // SAFETY: the contract: NULL, or a runtime that was not given up.
-    held(unsafe { rt.as_ref() }, |rt| {
+    let run = |rt: &lodger_runtime| {
         rt.check_alive()?;
         let mut again = false;
         while rt.handle().is_on() {
             again = rt.handle().step(again.then_some(Duration::ZERO), rt.budget)?.again;
         }
         Ok(LODGER_OK)
-    })
+    };
+    // SAFETY: the contract: NULL, or a runtime that was not given up.
+    unsafe { held(rt, run) }
 }
 
 /// Tells whether work waits that the descriptor does not announce: 1 is "dispatch before you

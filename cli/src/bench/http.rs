@@ -9,6 +9,7 @@ use lodger::io::{Out, Pool, Rx, Scratch, Tx};
 use lodger::proto::h1::{
     Length, RequestHead, ResponseEvent, ResponseReader, put_field, put_request,
 };
+use lodger::tls::ClientConfig;
 use lodger::{Error, Handle, Limits, Reason, raw};
 
 use super::{Count, Options};
@@ -19,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What all connections send.
 struct Plan {
     url: Url,
+    /// Whom to trust, for https.
+    tls: Option<ClientConfig>,
     request: Vec<u8>,
     depth: usize,
     method: &'static str,
@@ -31,11 +34,14 @@ pub(super) fn connect(
     h: &Handle,
     options: &Options,
     url: &Url,
+    trust: Option<ClientConfig>,
     count: &Rc<Count>,
 ) -> Result<(), Error> {
     let (request, method) = request(options, url)?;
+    let tls = trust.map(|trust| trust.alpn(&["http/1.1"]));
     let plan = Plan {
         url: url.clone(),
+        tls,
         request,
         depth: options.depth as usize,
         method,
@@ -74,10 +80,15 @@ fn request(options: &Options, url: &Url) -> Result<(Vec<u8>, &'static str), Erro
 }
 
 fn dial(h: &Handle, plan: Rc<Plan>) {
-    let url = plan.url.clone();
     let reader = ResponseReader::new(plan.method);
     let asked = VecDeque::with_capacity(plan.depth);
-    url.connect(h, Line { plan, asked, reader, input: Vec::new(), scratch: Scratch::new() });
+    let line =
+        Line { plan: Rc::clone(&plan), asked, reader, input: Vec::new(), scratch: Scratch::new() };
+    match &plan.tls {
+        // The name has been looked at with the first connection.
+        Some(trust) => _ = plan.url.connect_tls(h, trust, line),
+        None => _ = plan.url.connect(h, line),
+    }
 }
 
 /// One connection.

@@ -5,12 +5,18 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lodger::policy::Retry;
+use lodger::tls::ClientConfig;
 use lodger::{Error, Handle, Reason, ws};
 
 use super::{Count, Options};
 
 /// Begins one connection.
-pub(super) fn connect(h: &Handle, options: &Options, count: &Rc<Count>) -> Result<(), Error> {
+pub(super) fn connect(
+    h: &Handle,
+    options: &Options,
+    trust: Option<&ClientConfig>,
+    count: &Rc<Count>,
+) -> Result<(), Error> {
     let size = usize::try_from(options.size.unwrap_or(20)).unwrap_or(usize::MAX);
     let round = Round {
         payload: vec![b'x'; size],
@@ -20,6 +26,9 @@ pub(super) fn connect(h: &Handle, options: &Options, count: &Rc<Count>) -> Resul
     };
     let again = Retry::new(&[Duration::from_millis(100)]).jitter(0);
     let mut client = ws::Client::new(&options.url).retry(again);
+    if let Some(trust) = trust {
+        client = client.tls(trust);
+    }
     for (name, value) in &options.header {
         client = client.header(name, value);
     }

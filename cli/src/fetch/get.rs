@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lodger::http::{Failure, Fetch, FetchCx as Cx, ResponseHead, Stage, Timing};
+use lodger::proto::h1::Version;
 use lodger::{ConnId, Handle, SendError};
 
 use super::Options;
@@ -213,7 +214,8 @@ fn bar(to_file: bool, kept: u64, all: Option<u64>) -> Option<ProgressBar> {
 }
 
 fn written(head: &ResponseHead<'_>) -> Vec<u8> {
-    let mut text = format!("HTTP/1.1 {} ", head.status).into_bytes();
+    let version = if head.version == Version::Http2 { "HTTP/2" } else { "HTTP/1.1" };
+    let mut text = format!("{version} {} ", head.status).into_bytes();
     text.extend_from_slice(head.reason);
     for (name, value) in head.fields.iter() {
         text.extend_from_slice(b"\r\n");

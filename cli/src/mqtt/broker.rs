@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use lodger::mqtt::{Broker, BrokerConfig, websocket_config};
+use lodger::mqtt::{Broker, BrokerConfig, FileJournal, websocket_config};
 use lodger::{Addr, Handle, Limits, ListenerId, MqttLimits, Runtime, Serve, http};
 
 use crate::report::{self, Problem};
@@ -11,7 +11,9 @@ use crate::{args, serve, signal};
 
 pub(crate) const NOTES: &str = "\
 Every client is let in and may publish and subscribe to everything, $SYS excepted: listen where only
-those reach it who may. Sessions and messages are in memory, and end with the program.
+those reach it who may. Sessions and messages are in memory, and end with the program, unless there is a
+--journal. What a client was told to be taken is in the journal before it hears so: killing the
+program loses nothing of it, a power cut the last seconds, and nothing with --fsync.
 
 SIGTERM and SIGINT say goodbye: clients of MQTT 5.0 are told that the server shuts down.";
 
@@ -45,6 +47,14 @@ pub(crate) struct Options {
     /// Longest packet of a client, else 0x95; at most 256m
     #[arg(long, value_name = "BYTES", value_parser = |s: &str| args::size(s, 256 << 20))]
     maximum_packet_size: Option<u64>,
+
+    /// Keep sessions and messages in this file, and begin with what is there
+    #[arg(long, value_name = "FILE")]
+    journal: Option<std::path::PathBuf>,
+
+    /// Wait for the disk each time that something is written to the journal
+    #[arg(long, requires = "journal")]
+    fsync: bool,
 
     /// How long a goodbye may take
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = args::seconds)]
@@ -83,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let mqtt = limits.mqtt.clone();
     let rt = Runtime::standalone_with(limits).map_err(|e| serve::refused("start", &e))?;
     signal::goodbye(&rt, options.grace).map_err(|e| serve::refused("hear signals", &e))?;
-    let broker = Broker::new(&rt, options.config());
+    let broker = make(&rt, options)?;
     let service = broker.clone().into_service();
     for addr in &options.listen {
         let listener = serve::listen(&rt, addr, &service)?;
@@ -95,6 +105,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
         announce(&rt, listener, "ws", "/mqtt");
     }
     rt.run().map_err(|e| serve::refused("go on", &e))
+}
+
+fn make(rt: &Runtime, options: &Options) -> Result<Broker, Problem> {
+    let Some(path) = &options.journal else { return Ok(Broker::new(rt, options.config())) };
+    let opened = FileJournal::open(path, options.fsync)
+        .and_then(|journal| Broker::open(rt, options.config(), journal));
+    opened.map_err(|e| {
+        let damaged = e.kind() == std::io::ErrorKind::InvalidData;
+        let text = if damaged { e.to_string() } else { format!("{}: {e}", path.display()) };
+        Problem::new(format!("cannot use the journal {text}"))
+    })
 }
 
 /// Adds the route of WebSockets that carry MQTT.

@@ -17,7 +17,8 @@ impl Client {
     /// Speaks HTTP/2 from the first byte on ("prior knowledge", RFC 9113, section 3.3): the requests
     /// to one origin are streams of one connection, as many as the server lets it have at once.
     ///
-    /// A request that the server has not looked at, by its own word, is tried once more.
+    /// A request that the server has not looked at, by its own word, is tried once more. Requests to
+    /// https go over HTTP/1.1 all the same.
     #[must_use]
     pub fn http2(self) -> Self {
         self.0.http2.set(true);
@@ -61,7 +62,7 @@ impl Attempt {
         let h = &client.0.h;
         let connection = connection(h);
         let stack = Stack::H2(Box::new(connection));
-        let id = h.dial(url.place.to(), stack, App::Gone, |_, _, _| Ok(()));
+        let id = h.dial(url.place.to(), None, (stack, App::Gone), |_, _, _| Ok(()));
         let mut carriers = client.0.carriers.borrow_mut();
         carriers.entry(String::from(origin)).or_default().push(id);
         id

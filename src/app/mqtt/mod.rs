@@ -1,8 +1,15 @@
 //! MQTT for users: a broker, and what carries it.
 
+#[cfg(feature = "client")]
+pub(crate) mod bridge;
 pub(crate) mod broker;
 #[cfg(feature = "ws")]
 pub(crate) mod carried;
 #[cfg(feature = "client")]
 pub(crate) mod client;
+mod memory;
+pub(crate) mod outgoing;
+pub(crate) mod server;
 mod tree;
+
+pub use memory::MemoryJournal;

@@ -191,6 +191,11 @@ impl<T: Default> Tree<T> {
             }
         }
     }
+
+    /// Gives every value.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.nodes.iter().map(|node| &node.value)
+    }
 }
 
 #[cfg(test)]

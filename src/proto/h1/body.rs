@@ -223,6 +223,11 @@ impl BodyReader {
         Ok(())
     }
 
+    /// Whether nothing but the end of the stream tells that the body is whole.
+    pub(super) fn ends_by_eof(&self) -> bool {
+        self.state == State::UntilClose
+    }
+
     /// Nothing to report: more is to come, unless the peer has ended.
     fn wait<T>(&self, rx: &Rx<'_>) -> Result<Option<T>, Fault> {
         if rx.eof() {

@@ -195,6 +195,11 @@ impl ResponseReader {
         self.state == State::Switched
     }
 
+    /// Tells whether nothing but the end of the stream tells that the response is whole.
+    pub fn ends_by_eof(&self) -> bool {
+        self.state == State::Body && self.body.ends_by_eof()
+    }
+
     fn poll_head<'s, 'a: 's>(
         &mut self,
         limits: &Limits,

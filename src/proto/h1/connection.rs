@@ -259,6 +259,11 @@ impl Client {
         self.state == State::Idle
     }
 
+    /// Whether nothing but the end of the stream tells that the response is whole.
+    pub fn ends_by_eof(&self) -> bool {
+        self.reader.as_ref().is_some_and(ResponseReader::ends_by_eof)
+    }
+
     /// Whether it cannot carry another request any more.
     pub fn is_over(&self) -> bool {
         self.state == State::Over

@@ -402,7 +402,7 @@ impl Server {
     }
 
     /// Tells whether nothing has been read of it: it may be of another protocol.
-    #[cfg(feature = "h2")]
+    #[cfg(all(feature = "h2", feature = "std"))]
     pub(crate) fn is_fresh(&self) -> bool {
         self.begun == 0 && self.reading == Reading::Idle
     }

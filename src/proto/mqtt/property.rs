@@ -399,6 +399,16 @@ impl PropertyList {
     }
 }
 
+impl PropertyList {
+    /// Copies the properties of a message that is published again: without alias and numbers of
+    /// subscriptions.
+    pub fn passed_on(properties: Properties<'_>) -> Self {
+        let mut list = Self::new();
+        properties.put_unaliased(&mut list.0);
+        list
+    }
+}
+
 impl From<Properties<'_>> for PropertyList {
     fn from(properties: Properties<'_>) -> Self {
         Self(properties.0.to_vec())

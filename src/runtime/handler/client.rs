@@ -22,7 +22,9 @@ pub struct Timing {
     pub name: Option<Duration>,
     /// From there to the connection; `None` too on one that was there already.
     pub connect: Option<Duration>,
-    /// From the connection, or from the request where there was one, to the response's head.
+    /// From the connection to the end of the TLS handshake.
+    pub tls: Option<Duration>,
+    /// From the connection, or the end of the handshake, or from the request where there was one, to the response's head.
     pub first_byte: Option<Duration>,
     /// Of everything.
     pub total: Duration,
@@ -33,13 +35,15 @@ impl Timing {
         began: Micros,
         named: Option<Micros>,
         connected: Option<Micros>,
+        secured: Option<Micros>,
         head: Option<Micros>,
         now: Micros,
     ) -> Self {
-        let asked = connected.unwrap_or(began);
+        let asked = secured.or(connected).unwrap_or(began);
         Self {
             name: named.map(|at| at - began),
             connect: connected.map(|at| at - named.unwrap_or(began)),
+            tls: secured.zip(connected).map(|(at, from)| at - from),
             first_byte: head.map(|at| at - asked),
             total: now - began,
         }
@@ -54,6 +58,8 @@ pub enum Stage {
     Name,
     /// No connection.
     Connect,
+    /// The TLS handshake failed.
+    Tls,
     /// No head of a response.
     FirstByte,
     /// The body did not end.
@@ -90,6 +96,7 @@ impl core::fmt::Display for Failure {
         let stage = match self.stage {
             Stage::Name => "the name has no address",
             Stage::Connect => "no connection",
+            Stage::Tls => "no TLS",
             Stage::FirstByte => "no response",
             Stage::Body => "the response did not end",
         };
@@ -147,6 +154,7 @@ pub(crate) struct Asker {
     pub(crate) began: Micros,
     pub(crate) named: Option<Micros>,
     pub(crate) connected: Option<Micros>,
+    pub(crate) secured: Option<Micros>,
     pub(crate) head: Option<Micros>,
     /// Bytes sent on the connection before this request.
     pub(crate) base: u64,
@@ -154,11 +162,20 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) fn new(owner: Rc<dyn Owner>, fetch: Box<dyn Fetch>, began: Micros) -> Self {
-        Self { owner, fetch: Some(fetch), began, named: None, connected: None, head: None, base: 0 }
+        Self {
+            owner,
+            fetch: Some(fetch),
+            began,
+            named: None,
+            connected: None,
+            secured: None,
+            head: None,
+            base: 0,
+        }
     }
 
     fn timing(&self, now: Micros) -> Timing {
-        Timing::of(self.began, self.named, self.connected, self.head, now)
+        Timing::of(self.began, self.named, self.connected, self.secured, self.head, now)
     }
 
     /// The response is whole; the next one on the connection is for whoever waited behind.
@@ -168,20 +185,31 @@ impl Asker {
         fetch.closed(h, Ok(timing));
         if let Some(next) = self.owner.next() {
             (self.fetch, self.began, self.base) = (Some(next.fetch), next.began, next.base);
-            (self.connected, self.head) = (None, None);
+            (self.named, self.connected, self.secured, self.head) = (None, None, None, None);
         }
+    }
+
+    /// Tells from a turn that nothing could be opened.
+    #[cfg(feature = "client")]
+    pub(crate) fn refuse(&mut self, h: &Handle, stage: Stage, why: Reason) {
+        let Some(mut fetch) = self.fetch.take() else { return };
+        let failure = Failure::before(stage, why);
+        h.after(Duration::ZERO, move |h| fetch.closed(h, Err(failure)));
     }
 
     /// The connection has ended before the response was whole.
     pub(crate) fn lost(&mut self, h: &Handle, id: ConnId, why: Reason) {
-        let (sent, connecting, eof) = h.core().named(id).map_or((0, true, true), |slot| {
-            (slot.sent, slot.flags.has(Flags::CONNECTING), slot.flags.has(Flags::EOF))
-        });
+        let (sent, flags) =
+            h.core().named(id).map_or((0, Flags::CONNECTING), |slot| (slot.sent, slot.flags));
         let stage = match why {
             Reason::Name(_) => Stage::Name,
-            _ if connecting => Stage::Connect,
+            _ if flags.has(Flags::CONNECTING) => Stage::Connect,
+            _ if flags.has(Flags::SHAKING) => Stage::Tls,
             _ => Stage::FirstByte,
         };
+        let eof = flags.has(Flags(Flags::EOF.0 | Flags::CONNECTING.0));
+        // What a handshake took was no part of a request.
+        let sent = if stage == Stage::FirstByte { sent } else { 0 };
         if let Some(mut fetch) = self.fetch.take() {
             let timing = self.timing(h.now());
             let never_sent = sent <= self.base;
@@ -196,7 +224,7 @@ impl Asker {
         // That the connection ended in good order is an end all the same for those behind.
         let why = if why == Reason::Done { Reason::Eof } else { why };
         while let Some(Waiter { mut fetch, began, base }) = self.owner.next() {
-            let timing = Timing::of(began, None, None, None, h.now());
+            let timing = Timing::of(began, None, None, None, None, h.now());
             let never_sent = sent <= base;
             let failure = Failure { stage, why, timing, never_sent, unanswered: true };
             h.guarded(|h| {

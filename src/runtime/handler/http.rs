@@ -12,6 +12,7 @@ pub use super::exchange::ExchangeId;
 use super::ws as websocket;
 use crate::Error;
 use crate::proto::h1::{self, Fields, Length};
+use crate::proto::tls::Session;
 use crate::runtime::Handle;
 #[cfg(feature = "server")]
 use crate::runtime::file::Body;
@@ -35,6 +36,7 @@ pub trait Routes: 'static {
 pub struct Request<'a> {
     pub(crate) head: h1::Request<'a>,
     pub(crate) params: &'a [(&'a str, &'a str)],
+    pub(crate) session: Option<&'a Session>,
 }
 
 impl<'a> Request<'a> {
@@ -81,6 +83,18 @@ impl<'a> Request<'a> {
             h1::Body::Length(n) => Some(n),
             h1::Body::Chunked => None,
         }
+    }
+
+    /// Tells what the TLS handshake of its connection agreed on: version, cipher suite, the name that
+    /// the client asked for, its certificates. `None` over a plain connection.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&'a Session> {
+        self.session
+    }
+
+    /// Tells whether it came over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Tells whether the peer asks to upgrade, in a request that may be.

@@ -4,6 +4,7 @@ use std::boxed::Box;
 use std::rc::Rc;
 
 use super::Handle;
+use super::channel::Channel;
 use super::id::{ConnId, Reason};
 use super::listen::Listener;
 use crate::proto::stack::Stack;
@@ -14,9 +15,18 @@ pub(crate) mod exchange;
 pub(crate) mod http;
 #[cfg(feature = "mqtt")]
 pub(crate) mod mqtt;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 pub(crate) mod raw;
+#[cfg(feature = "tls")]
+pub(crate) mod secured;
 #[cfg(feature = "ws")]
 pub(crate) mod ws;
+
+#[cfg(not(feature = "tls"))]
+pub(crate) use no_tls::Secured;
+#[cfg(feature = "tls")]
+pub(crate) use secured::Secured;
 
 /// The user's end of a slot. Out of it while it runs.
 #[derive(Default)]
@@ -149,9 +159,14 @@ pub struct Service(Kind);
 enum Kind {
     Raw(Rc<raw::Factory>),
     Http(Rc<dyn http::Routes>),
+    #[cfg(feature = "tls")]
+    Tls(Rc<Secured>),
     #[cfg(feature = "mqtt")]
     Mqtt(Rc<mqtt::Factory>),
 }
+
+/// The two ends of a fresh connection, or what lies between them and its socket.
+pub(crate) type Made = (Stack, App, Option<Box<Channel>>);
 
 impl core::fmt::Debug for Service {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -169,25 +184,40 @@ impl Service {
         Self(Kind::Raw(factory))
     }
 
+    /// Serves another over TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(secured: Secured) -> Self {
+        Self(Kind::Tls(Rc::new(secured)))
+    }
+
     #[cfg(feature = "mqtt")]
     pub(crate) fn mqtt(factory: Rc<mqtt::Factory>) -> Self {
         Self(Kind::Mqtt(factory))
     }
 
-    /// Makes the two ends of a fresh connection; `None` if its handler was refused. Runs user code.
-    pub(crate) fn make(&self, h: &Handle, accepted: &raw::Accepted<'_>) -> Option<(Stack, App)> {
+    /// Begins a fresh connection; `None` if its handler was refused. Runs user code.
+    pub(crate) fn begin(&self, h: &Handle, accepted: &raw::Accepted<'_>) -> Option<Made> {
+        match &self.0 {
+            #[cfg(feature = "tls")]
+            Kind::Tls(secured) => {
+                let channel = secured.wait(h, accepted.listener);
+                Some((Stack::default(), App::Gone, Some(channel)))
+            }
+            _ => self.make(h, accepted, None).map(|(stack, app)| (stack, app, None)),
+        }
+    }
+
+    /// Makes the two ends of a connection that is there, whose TLS handshake agreed on `alpn`;
+    /// `None` if its handler was refused. Runs user code.
+    pub(crate) fn make(
+        &self,
+        h: &Handle,
+        accepted: &raw::Accepted<'_>,
+        alpn: Option<&[u8]>,
+    ) -> Option<(Stack, App)> {
         match &self.0 {
             Kind::Raw(factory) => Some((Stack::default(), App::Raw(factory(h, accepted)?))),
-            Kind::Http(routes) => {
-                let core = h.core();
-                #[cfg(feature = "h2")]
-                if routes.only_http2() {
-                    let stack = Stack::h2_server(core.now, &core.limits);
-                    return Some((stack, App::Http { routes: Rc::clone(routes), stream: None }));
-                }
-                let server = crate::proto::h1::Server::new(core.now, &core.limits);
-                Some((Stack::H1(server), App::Http { routes: Rc::clone(routes), stream: None }))
-            }
+            Kind::Http(_) => Some(self.http_ends(h, alpn)),
             #[cfg(feature = "mqtt")]
             Kind::Mqtt(factory) => {
                 let link = factory(h, accepted)?;
@@ -195,6 +225,35 @@ impl Service {
                 let mqtt = crate::proto::mqtt::Mqtt::server(now);
                 Some((Stack::Mqtt(Box::new(mqtt)), App::Mqtt(link)))
             }
+            // TLS within TLS is TLS.
+            #[cfg(feature = "tls")]
+            Kind::Tls(secured) => secured.make(h, accepted, alpn),
+        }
+    }
+
+    /// Makes the two ends of an HTTP connection.
+    pub(crate) fn http_ends(&self, h: &Handle, alpn: Option<&[u8]>) -> (Stack, App) {
+        let core = h.core();
+        match &self.0 {
+            Kind::Http(routes) => {
+                #[cfg(feature = "h2")]
+                let alpn = if routes.only_http2() { Some(&b"h2"[..]) } else { alpn };
+                let stack = Stack::http_server(alpn, core.now, &core.limits);
+                (stack, App::Http { routes: Rc::clone(routes), stream: None })
+            }
+            _ => (Stack::default(), App::Gone),
+        }
+    }
+
+    /// Gives the protocols that it can agree on, the preferred one first.
+    #[cfg(feature = "tls")]
+    pub(crate) fn alpn(&self) -> &'static [&'static str] {
+        match &self.0 {
+            Kind::Raw(_) => &[],
+            #[cfg(feature = "mqtt")]
+            Kind::Mqtt(_) => &["mqtt"],
+            Kind::Http(_) => crate::proto::stack::SERVER_ALPN,
+            Kind::Tls(secured) => secured.alpn(),
         }
     }
 }

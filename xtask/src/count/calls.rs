@@ -36,11 +36,14 @@ pub(super) fn count(kind: Kind) -> Res<Outcome> {
     at_most(each, LIMIT, &format!("{each:.3} a message: {names}"))
 }
 
-/// Counts the system calls of process `pid` for each of `messages` messages, in the best of so many
-/// windows; `None` where strace is missing or may not attach.
-pub(crate) fn each(pid: u32, load: &mut Load, messages: usize, windows: usize) -> Res<Option<f64>> {
+/// Counts the system calls of process `pid` for each of `messages` messages, in the best of three
+/// windows; one that is at most `enough` ends it. `None` where strace is missing or may not attach.
+pub(crate) fn each(pid: u32, load: &mut Load, messages: usize, enough: f64) -> Res<Option<f64>> {
     let mut best = f64::INFINITY;
-    for _ in 0..windows {
+    for _ in 0..3 {
+        if best <= enough {
+            break;
+        }
         let Some(trace) = Trace::attach(pid, &["-c"])? else { return Ok(None) };
         load.run(messages)?;
         let table = trace.detach()?;

@@ -106,11 +106,13 @@ fn found_in(steps: &mut Steps, plan: Plan, cores: Cores, subject: &Subject, repo
     report.found.push(found);
 }
 
-/// Builds the program with many loops; GLib's is in it where the library is.
+/// Builds the program with many loops; GLib's and libuv's are in it where the libraries are.
 fn build() -> Res<Outcome> {
     let mut args = vec!["build", "--release", "--locked", "-p", "lodger-bench-hosts"];
-    if subjects::has_glib() {
-        args.extend(["--features", "glib"]);
+    for (library, feature) in [("glib-2.0", "glib"), ("libuv", "libuv")] {
+        if subjects::has(library) {
+            args.extend(["--features", feature]);
+        }
     }
     sh::run(1800, "cargo", &args)?;
     Ok(Outcome::Passed(String::new()))

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cost::{Cost, ROWS, Row, base};
+use super::cost::{CALLS, Cost, ROWS, Row, base};
 use super::found::Found;
 use super::{DESCRIPTORS, Plan};
 use crate::bench::{Cores, HOSTS_HEADING, machine};
@@ -18,9 +18,6 @@ pub(super) struct Report {
     pub(super) costs: Vec<(Row, Vec<Cost>)>,
     pub(super) calls: Vec<(&'static str, f64)>,
 }
-
-/// System calls a message at most, with 100 connections.
-const CALLS: f64 = 2.2;
 
 impl Report {
     /// Takes the processors, and writes down what machine this is.
@@ -130,9 +127,9 @@ const FOUND: &str = "\
 How late a timer of 250 µs is, in microseconds (median · 90 of 100); turns of a guest that has nothing
 to do; ticks of the host's 10 ms timer that came a whole period late (before the guest came · with it
 · after it had gone), with as many descriptors afterwards as before; how late the host's 1 ms timer is
-while six clients send as fast as they can, in milliseconds (median · 99 of 100), and how long its
-thread was busy between two ticks (99 of 100), which says the same on a machine that does other things
-too. Of three runs the best.
+while six clients send as fast as they can, in milliseconds (median · 99 of 100), and for how long its
+thread was busy between two ticks (99 of 100). Where others had the processor, that is not counted as
+late, so that a busy machine says the same. Of three runs the best.
 
 | loop | 250 µs timers | idle | ticks missed | flood |
 | --- | ---: | ---: | ---: | ---: |

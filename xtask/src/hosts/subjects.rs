@@ -49,8 +49,11 @@ pub(super) fn all(lws: bool) -> Vec<Subject> {
         Subject::ours("async-io", "async-io", true, 1.5),
         Subject::ours("tokio", "tokio", true, 1.5),
     ];
-    if has_glib() {
+    if has("glib-2.0") {
         all.push(Subject::ours("GLib", "glib", true, 1.35));
+    }
+    if has("libuv") {
+        all.push(Subject::ours("libuv", "libuv", true, 1.35));
     }
     if lws {
         all.push(Subject::lws("libwebsockets alone", "alone"));
@@ -60,8 +63,9 @@ pub(super) fn all(lws: bool) -> Vec<Subject> {
     all
 }
 
-pub(super) fn has_glib() -> bool {
-    sh::run(20, "pkg-config", &["--exists", "glib-2.0"]).is_ok()
+/// Tells whether pkg-config knows the library.
+pub(super) fn has(library: &str) -> bool {
+    sh::run(20, "pkg-config", &["--exists", library]).is_ok()
 }
 
 pub(super) fn lws_program() -> PathBuf {

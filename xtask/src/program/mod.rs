@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::server::{self, Server, plain};
 use crate::steps::{Outcome, Steps};
-use crate::{Res, install, load, sh};
+use crate::{Res, install, load, mqtt, sh};
 
 /// One answer as curl got it.
 struct Answer {
@@ -38,6 +38,8 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.step("program: WebSocket echo to the `ws` client", websocket);
     steps.step("program: unix: listener, port 0 twice", unix_and_more);
     steps.step("program: SIGTERM says goodbye", goodbye);
+    steps.step("mqtt: paho-mqtt and aiomqtt", mqtt::interop);
+    steps.step("mqtt: the package mqtt over WebSocket", mqtt::over_websocket);
     peers::run(steps);
     bad_input::run(steps);
     steps.step("the page in Chromium", page);

@@ -150,6 +150,7 @@ impl Inner {
             Box::new(Aliases { most: peer.aliases, topics: std::collections::BTreeMap::new() })
         });
         client.session.begin(peer, &limits);
+        state.note_session(at);
         state.pump_out(h, at, now);
         (at, epoch)
     }
@@ -191,6 +192,16 @@ impl Inner {
         client.session.end();
         state.counts.connected -= 1;
         self.wait_for_end(&mut state, at, now);
+        state.commit(&self.h);
+    }
+
+    /// Begins to wait for the end of all sessions, none of which has a connection.
+    pub(super) fn wait_for_all(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        let now = self.h.now();
+        for at in 0..u32::try_from(state.clients.len()).unwrap_or(u32::MAX) {
+            self.wait_for_end(&mut state, at, now);
+        }
     }
 
     /// Publishes the will if its time has come, ends the session if its has, and waits for the
@@ -238,6 +249,7 @@ impl Inner {
             will.delay = will.delay.saturating_sub(secs);
         }
         this.wait_for_end(&mut state, at, now);
+        state.commit(&this.h);
     }
 }
 
@@ -294,6 +306,7 @@ fn fresh(wanted: &Wanted<'_>) -> Client {
         version: wanted.connect.version,
         epoch: 0,
         session: Session::new(),
+        durable: wanted.expiry > 0,
         subs: Vec::new(),
         expiry: wanted.expiry,
         will: None,

@@ -6,7 +6,10 @@ use std::vec::Vec;
 
 use lodger_backend::Micros;
 
+use super::log::{self, Log, kind};
+use super::restore::Clock;
 use super::state::{Aliases, Client, State, Sub};
+use crate::MqttLimits;
 use crate::proto::mqtt::{
     Item, Message, Next, Offer, Properties, Property, PropertyList, Publish, Qos, Version,
     put_publish,
@@ -156,7 +159,8 @@ impl State {
             let subscriptions: Box<[u32]> = hit.ids.as_slice().into();
             let item = Item { message: job.message(), qos, retain, subscriptions, tag: 0 };
             let room = client.port.as_ref().is_some_and(|port| port.has_room(h));
-            match client.session.offer(item, room, &limits) {
+            let clock = self.clock;
+            match offer(&mut self.log, clock, (hit.client, client), item, (room, &limits)) {
                 Offer::Send(id) => publish.id = id,
                 Offer::Queued => {
                     if let Some(port) = client.port.as_ref().filter(|_| !room) {
@@ -184,6 +188,7 @@ impl State {
                 // its connection did not take any more is sent again on the next.
                 if publish.id != 0 && matches!(e, SendError::Misuse(_)) {
                     client.session.give_up(publish.id);
+                    self.note_acked(hit.client, publish.id, true);
                 }
             }
         }
@@ -192,40 +197,47 @@ impl State {
     /// Keeps a message for those who subscribe later, or forgets the one that is kept: MQTT 5.0,
     /// section 3.3.1.3.
     pub(super) fn keep(&mut self, publish: &Publish<'_>, now: Micros) {
-        let old = self.retained.get_mut(publish.topic).and_then(Option::take);
+        let message = Message::copy(publish, now);
+        self.keep_message(Rc::new(message));
+    }
+
+    /// Keeps a message, or forgets the one that is kept, and writes that down.
+    pub(super) fn keep_message(&mut self, message: Rc<Message>) {
+        let unix = self.clock.unix_of(&message);
+        self.log.add(kind::KEPT, |out| log::put_message(out, &message, unix));
+        let topic = message.topic();
+        let old = self.retained.get_mut(topic).and_then(Option::take);
         if let Some(old) = &old {
             self.retained_bytes -= old.size();
             self.counts.retained -= 1;
         }
-        if publish.payload.is_empty() {
+        if message.payload().is_empty() {
             if old.is_some() {
-                self.retained.prune(publish.topic, Option::is_none);
+                self.retained.prune(topic, Option::is_none);
             }
             return;
         }
-        let message = Message::copy(publish, now);
         let fits = self.counts.retained < self.limits.retained as u64
             && self.retained_bytes + message.size() <= self.limits.retained_bytes;
         if !fits {
             self.counts.dropped += 1;
-            self.retained.prune(publish.topic, Option::is_none);
+            self.retained.prune(topic, Option::is_none);
             return;
         }
         self.retained_bytes += message.size();
         self.counts.retained += 1;
-        *self.retained.entry(publish.topic) = Some(Rc::new(message));
+        *self.retained.entry(topic) = Some(Rc::clone(&message));
     }
 
     /// Sends a client what waits for it, as far as it takes it.
     pub(super) fn pump_out(&mut self, h: &Handle, at: u32, now: Micros) {
-        let counts = &mut self.counts;
-        let Some(client) = self.clients.get_mut(at as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        let Some(port) = client.port.clone() else { return };
         loop {
-            while client.session.pop_expired(now).is_some() {
-                counts.dropped += 1;
+            let Some(client) = self.client(at) else { return };
+            let Some(port) = client.port.clone() else { return };
+            if client.session.pop_expired(now).is_some() {
+                self.counts.dropped += 1;
+                self.note(kind::DROPPED, at, 0);
+                continue;
             }
             if client.session.queued() + client.session.in_flight() == 0 {
                 return;
@@ -242,14 +254,36 @@ impl State {
                 }
                 Some(Next::Publish { item, id, dup }) => (item.clone(), id, dup),
             };
-            let mut publish = item.message.publish(item.qos, item.retain, id);
-            publish.dup = dup;
-            let stored = Some((&*item.message, now));
-            match send_alone(h, &port, client, &publish, stored, &item.subscriptions) {
-                Ok(()) => counts.sent += 1,
-                Err(SendError::Misuse(_)) => client.session.give_up(id),
-                Err(_) => return,
+            if !dup {
+                self.note(kind::SENT, at, id);
             }
+            self.send_stored(h, (at, &port), &item, (id, dup), now);
+        }
+    }
+
+    /// Sends one message that waited, or that is sent again.
+    fn send_stored(
+        &mut self,
+        h: &Handle,
+        (at, port): (u32, &Port),
+        item: &Item,
+        (id, dup): (u16, bool),
+        now: Micros,
+    ) {
+        let Some(client) = self.clients.get_mut(at as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let mut publish = item.message.publish(item.qos, item.retain, id);
+        publish.dup = dup;
+        let stored = Some((&*item.message, now));
+        match send_alone(h, port, client, &publish, stored, &item.subscriptions) {
+            Ok(()) => self.counts.sent += 1,
+            Err(SendError::Misuse(_)) => {
+                client.session.give_up(id);
+                self.note_acked(at, id, true);
+            }
+            // The connection has ended: it is sent on the next.
+            Err(_) => {}
         }
     }
 }
@@ -276,6 +310,28 @@ fn add_hit(hits: &mut Vec<Hit>, client: &mut Client, stamp: u64, sub: &Sub) {
     client.stamp = stamp;
     client.hit = u32::try_from(hits.len()).unwrap_or(u32::MAX);
     hits.push(hit(sub));
+}
+
+/// Offers a message to a session, and writes down what became of it.
+pub(super) fn offer(
+    log: &mut Log,
+    clock: Clock,
+    (at, client): (u32, &mut Client),
+    item: Item,
+    (room, limits): (bool, &MqttLimits),
+) -> Offer {
+    if !client.durable || !log.is_on() {
+        return client.session.offer(item, room, limits);
+    }
+    let offer = client.session.offer(item.clone(), room, limits);
+    let id = match offer {
+        Offer::Send(id) => id,
+        Offer::Queued => 0,
+        Offer::Full => return offer,
+    };
+    let unix = clock.unix_of(&item.message);
+    log.add(kind::OFFERED, |out| log::put_item(out, at, id, &item, unix));
+    offer
 }
 
 /// Sends the bytes that all receivers of a kind are sent.

@@ -1,15 +1,17 @@
 //! One connection of a broker: its packets, in order.
 
+use std::boxed::Box;
 use std::rc::Rc;
 use std::vec::Vec;
 
 use super::connect::session_expiry;
+use super::log::kind;
 use super::{Access, Action, Inner};
 use crate::proto::mqtt::{
     Ack, AckKind, Acked, Code, Disconnect, Event, Properties, Publish, Qos, Version,
 };
 use crate::runtime::handler::mqtt::{Link, Port};
-use crate::runtime::{Handle, Reason};
+use crate::runtime::{ConnId, Handle, Reason};
 
 /// A message whose payload is still arriving.
 struct Partial {
@@ -32,17 +34,18 @@ pub(super) struct BrokerLink {
     broker: Rc<Inner>,
     /// The client's number and the epoch of this connection, once it is accepted.
     client: Option<(u32, u32)>,
-    partial: Option<Partial>,
+    partial: Option<Box<Partial>>,
+    conn: Option<ConnId>,
 }
 
 impl BrokerLink {
     pub(super) fn new(broker: &Rc<Inner>) -> Self {
-        Self { broker: Rc::clone(broker), client: None, partial: None }
+        Self { broker: Rc::clone(broker), client: None, partial: None, conn: None }
     }
 
     fn publish(&mut self, h: &Handle, port: &Port, publish: &Publish<'_>) {
         if publish.rest > 0 {
-            self.partial = Some(Partial {
+            self.partial = Some(Box::new(Partial {
                 head: crate::proto::mqtt::Message::copy(
                     &Publish { payload: &[], ..*publish },
                     h.now(),
@@ -50,7 +53,7 @@ impl BrokerLink {
                 id: publish.id,
                 properties: publish.properties.bytes().to_vec(),
                 payload: publish.payload.to_vec(),
-            });
+            }));
             return;
         }
         let Some((at, epoch)) = self.client else { return };
@@ -84,11 +87,14 @@ impl BrokerLink {
             None => return,
         }
         let code = self.route_checked(h, client, publish);
+        let mut state = self.broker.state.borrow_mut();
         if !code.is_error()
-            && let Some(sender) = self.broker.state.borrow_mut().connected(at, epoch)
+            && let Some(sender) = state.connected(at, epoch)
         {
             sender.session.receive(publish.id);
+            state.note(kind::RECEIVED, at, publish.id);
         }
+        drop(state);
         answer(h, port, AckKind::PubRec, publish.id, code);
     }
 
@@ -166,13 +172,22 @@ impl BrokerLink {
         let Some(client) = state.connected(at, epoch) else { return };
         if ack.kind == AckKind::PubRel {
             let known = client.session.release(ack.id);
+            if known {
+                state.note(kind::RELEASED, at, ack.id);
+            }
             let code = if known { Code::SUCCESS } else { Code::PACKET_ID_NOT_FOUND };
             answer(h, port, AckKind::PubComp, ack.id, code);
             return;
         }
         match client.session.acked(ack.kind, ack.id, ack.code) {
-            Acked::Release => send_ack(h, port, AckKind::PubRel, ack.id),
-            Acked::Done(_) => state.pump_out(h, at, h.now()),
+            Acked::Release => {
+                state.note_acked(at, ack.id, false);
+                send_ack(h, port, AckKind::PubRel, ack.id);
+            }
+            Acked::Done(_) => {
+                state.note_acked(at, ack.id, true);
+                state.pump_out(h, at, h.now());
+            }
             Acked::Unknown if ack.kind == AckKind::PubRec && !ack.code.is_error() => {
                 answer(h, port, AckKind::PubRel, ack.id, Code::PACKET_ID_NOT_FOUND);
             }
@@ -186,12 +201,14 @@ impl BrokerLink {
         let mut state = self.broker.state.borrow_mut();
         let most = u32::try_from(state.limits.session_expiry.as_secs()).unwrap_or(u32::MAX);
         let Some(client) = state.connected(at, epoch) else { return };
-        if goodbye.code == Code::SUCCESS {
+        let asked = session_expiry(goodbye.properties);
+        // Section 3.14.2.2.2: one that began with 0 stays 0. To ask for more breaks the protocol,
+        // and is no good end.
+        let broken = client.expiry == 0 && asked.is_some_and(|secs| secs > 0);
+        if goodbye.code == Code::SUCCESS && !broken {
             client.will = None;
         }
-        if let Some(secs) = session_expiry(goodbye.properties)
-            && client.expiry > 0
-        {
+        if let Some(secs) = asked.filter(|_| client.expiry > 0) {
             client.expiry = secs.min(most);
         }
         drop(state);
@@ -205,7 +222,10 @@ impl Link for BrokerLink {
             Event::Publish(publish) => self.publish(h, port, &publish),
             Event::Payload { data, rest } => self.payload(h, port, data, rest),
             Event::Ack(ack) => self.ack(h, port, &ack),
-            Event::Connect(connect) => self.client = self.broker.connect(port, &connect),
+            Event::Connect(connect) => {
+                self.conn = Some(port.id());
+                self.client = self.broker.connect(port, &connect);
+            }
             Event::Subscribe(asked) => {
                 if let Some(client) = self.client {
                     self.broker.subscribe(port, client, &asked);
@@ -223,11 +243,20 @@ impl Link for BrokerLink {
         }
     }
 
+    fn settled(&mut self, h: &Handle) {
+        let written = self.broker.state.borrow_mut().commit(h);
+        if !written && let Some(conn) = self.conn {
+            // What was said to it is not true: it must not be sent.
+            h.abort(conn);
+        }
+    }
+
     fn writable(&mut self, h: &Handle, _port: &Port) {
         if let Some((at, epoch)) = self.client {
             let mut state = self.broker.state.borrow_mut();
             if state.connected(at, epoch).is_some() {
                 state.pump_out(h, at, h.now());
+                state.commit(h);
             }
         }
     }

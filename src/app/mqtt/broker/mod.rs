@@ -10,7 +10,11 @@ use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
+use lodger_backend::Journal;
+
 use self::link::BrokerLink;
+use self::log::Log;
+use self::restore::Clock;
 use self::state::State;
 use crate::Error;
 use crate::proto::mqtt::{Code, Connect, Properties, Publish, Qos, split_shared};
@@ -19,6 +23,8 @@ use crate::runtime::{Handle, Serve, Service};
 mod connect;
 mod deliver;
 mod link;
+mod log;
+mod restore;
 mod state;
 mod subscribe;
 
@@ -158,6 +164,33 @@ impl Broker {
         Self(Rc::new(Inner { h: h.clone(), config, state: RefCell::new(state) }))
     }
 
+    /// Makes a broker that keeps sessions, what waits for them and kept messages in a journal, and
+    /// begins with what is there. What a client was told to be taken is written down before it
+    /// hears so. Wills of clients that are connected when the program is killed are not said.
+    ///
+    /// Beyond twice its content the journal is written anew, which takes as long as writing all of
+    /// it to a file does.
+    ///
+    /// # Errors
+    ///
+    /// The journal's; `InvalidData` with its name and the place if it is damaged otherwise than in
+    /// its last record.
+    pub fn open(
+        h: &Handle,
+        config: BrokerConfig,
+        journal: impl Journal + 'static,
+    ) -> io::Result<Self> {
+        let mut state = State::new(h.mqtt_limits());
+        let clock = Clock { unix: h.unix_time(), now: h.now() };
+        let log = Log::open(Box::new(journal), |body| state.replay(body, clock))?;
+        state.log = log;
+        state.clock = clock;
+        state.fill_gaps();
+        let broker = Self(Rc::new(Inner { h: h.clone(), config, state: RefCell::new(state) }));
+        broker.0.wait_for_all();
+        Ok(broker)
+    }
+
     /// Publishes a message of the program's own.
     ///
     /// # Errors
@@ -185,7 +218,9 @@ impl Broker {
             rest: 0,
         };
         let h = &self.0.h;
-        self.0.state.borrow_mut().publish(h, None, &publish, h.now());
+        let mut state = self.0.state.borrow_mut();
+        state.publish(h, None, &publish, h.now());
+        state.commit(h);
         Ok(())
     }
 

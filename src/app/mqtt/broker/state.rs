@@ -7,11 +7,13 @@ use std::vec::Vec;
 
 use super::BrokerStats;
 use super::deliver::{Encodings, Hit};
+use super::log::{self, Log, kind};
+use super::restore::Clock;
 use crate::MqttLimits;
 use crate::app::mqtt::tree::Tree;
 use crate::proto::mqtt::{Message, Options, Session, Version};
-use crate::runtime::TimerId;
 use crate::runtime::handler::mqtt::Port;
+use crate::runtime::{Handle, TimerId};
 
 /// One subscriber of a filter.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +80,8 @@ pub(super) struct Client {
     pub(super) version: Version,
     /// Names its connection: what an older one ends is not the newer one's.
     pub(super) epoch: u32,
+    /// Its session is written down.
+    pub(super) durable: bool,
     pub(super) session: Session,
     pub(super) subs: Vec<Subscribed>,
     /// Seconds that the session outlives its connection.
@@ -112,6 +116,8 @@ pub(super) struct State {
     pub(super) hits: Vec<Hit>,
     pub(super) encodings: Encodings,
     pub(super) counts: BrokerStats,
+    pub(super) log: Log,
+    pub(super) clock: Clock,
 }
 
 impl State {
@@ -129,6 +135,8 @@ impl State {
             hits: Vec::new(),
             encodings: Encodings::default(),
             counts: BrokerStats::default(),
+            log: Log::default(),
+            clock: Clock::default(),
         }
     }
 
@@ -147,17 +155,96 @@ impl State {
             self.clients.push(None);
             u32::try_from(self.clients.len() - 1).unwrap_or(u32::MAX)
         });
+        self.put_client(at, client);
+        at
+    }
+
+    /// Puts a client back at its number. `None`: another has it.
+    pub(super) fn add_at(&mut self, at: u32, client: Client) -> Option<()> {
+        // A journal of a broker with its limits never names a higher one.
+        let most = self.limits.sessions.saturating_mul(2).saturating_add(1024);
+        if at as usize > most || self.client(at).is_some() {
+            return None;
+        }
+        while self.clients.len() <= at as usize {
+            self.clients.push(None);
+        }
+        self.put_client(at, client);
+        Some(())
+    }
+
+    /// Finds the numbers that are free, once all clients are back.
+    pub(super) fn fill_gaps(&mut self) {
+        let numbers = 0..u32::try_from(self.clients.len()).unwrap_or(u32::MAX);
+        let clients = &self.clients;
+        self.free = numbers
+            .rev()
+            .filter(|&at| clients.get(at as usize).is_some_and(Option::is_none))
+            .collect();
+    }
+
+    fn put_client(&mut self, at: u32, client: Client) {
         self.names.insert(client.id.clone(), at);
         if let Some(place) = self.clients.get_mut(at as usize) {
             *place = Some(client);
         }
         self.counts.sessions += 1;
-        at
+    }
+
+    /// Writes a session down, if it is to outlive its connection.
+    pub(super) fn note_session(&mut self, at: u32) {
+        let Some(client) = self.clients.get(at as usize).and_then(Option::as_ref) else { return };
+        if client.durable {
+            self.log.add(kind::SESSION, |out| {
+                let names = (&*client.id, client.username.as_deref());
+                log::put_session(out, at, client.expiry, names);
+            });
+        }
+    }
+
+    /// Writes down what happened to a message of a session.
+    pub(super) fn note(&mut self, what: u8, at: u32, id: u16) {
+        let durable = self.client(at).is_some_and(|client| client.durable);
+        if durable {
+            self.log.add(what, |out| log::put_key(out, at, id));
+        }
+    }
+
+    /// Writes down that a message was acknowledged: `done`, or received.
+    pub(super) fn note_acked(&mut self, at: u32, id: u16, done: bool) {
+        let durable = self.client(at).is_some_and(|client| client.durable);
+        if durable {
+            self.log.add(kind::ACKED, |out| {
+                log::put_key(out, at, id);
+                out.push(u8::from(done));
+            });
+        }
+    }
+
+    /// Appends what was written down, before anything that was said about it is sent. `false`: it
+    /// could not be.
+    pub(super) fn commit(&mut self, h: &Handle) -> bool {
+        if !self.log.is_on() {
+            return true;
+        }
+        self.clock = Clock { unix: h.unix_time(), now: h.now() };
+        if self.log.commit().is_err() {
+            return false;
+        }
+        if self.log.is_long() {
+            let bytes = self.snapshot(self.clock);
+            // It fails only beside the journal, which goes on.
+            let _ = self.log.replace(&bytes);
+        }
+        true
     }
 
     /// Forgets a client and its session.
     pub(super) fn remove(&mut self, at: u32) -> Option<Client> {
         let client = self.clients.get_mut(at as usize)?.take()?;
+        if client.durable {
+            self.log.add(kind::GONE, |out| log::put_u32(out, at));
+        }
         for sub in &client.subs {
             self.take_sub(&sub.filter, at);
         }

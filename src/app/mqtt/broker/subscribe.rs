@@ -6,7 +6,8 @@ use std::vec::Vec;
 
 use lodger_backend::Micros;
 
-use super::deliver::send_alone;
+use super::deliver::{offer, send_alone};
+use super::log::{self, kind};
 use super::state::{Group, State, Sub, Subscribed};
 use super::{Access, Action, Inner};
 use crate::proto::mqtt::{
@@ -107,6 +108,9 @@ impl State {
             Some(sub) => (sub.options, sub.id) = (options, id),
             None => client.subs.push(Subscribed { filter: filter.into(), options, id }),
         }
+        if client.durable {
+            self.log.add(kind::SUBSCRIBED, |out| log::put_sub(out, at, filter, (options, id)));
+        }
         self.counts.subscriptions += u64::from(new);
         let sub = Sub { client: at, options, id };
         let Some((group, inner)) = split_shared(filter) else { return new };
@@ -137,6 +141,13 @@ impl State {
             return false;
         };
         client.subs.swap_remove(place);
+        if client.durable {
+            self.log.add(kind::UNSUBSCRIBED, |out| {
+                log::put_u32(out, at);
+                log::put_u32(out, u32::try_from(filter.len()).unwrap_or(0));
+                out.extend_from_slice(filter.as_bytes());
+            });
+        }
         self.counts.subscriptions -= 1;
         self.take_sub(filter, at);
         true
@@ -188,7 +199,9 @@ impl State {
                     subscriptions: ids.into(),
                     tag: 0,
                 };
-                match client.session.offer(item, port.has_room(h), &limits) {
+                let room = port.has_room(h);
+                let clock = self.clock;
+                match offer(&mut self.log, clock, (at, client), item, (room, &limits)) {
                     Offer::Send(taken) => id = taken,
                     Offer::Queued => {
                         port.want_write(h);
@@ -208,6 +221,7 @@ impl State {
                     self.counts.dropped += 1;
                     if id != 0 {
                         client.session.give_up(id);
+                        self.note_acked(at, id, true);
                     }
                 }
             }

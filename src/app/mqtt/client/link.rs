@@ -27,11 +27,13 @@ pub(crate) struct ClientLink {
     shared: Rc<Shared>,
     opened: Option<Micros>,
     partial: Option<Partial>,
+    /// Who hears a message, kept for the next.
+    users: Vec<Rc<OnMessage>>,
 }
 
 impl ClientLink {
     pub(super) fn new(shared: &Rc<Shared>) -> Self {
-        Self { shared: Rc::clone(shared), opened: None, partial: None }
+        Self { shared: Rc::clone(shared), opened: None, partial: None, users: Vec::new() }
     }
 
     fn connack(&mut self, port: &Port, answer: &ConnAck<'_>) {
@@ -89,18 +91,24 @@ impl ClientLink {
     }
 
     /// Hands a message to everybody whose filter it matches. User code runs: nothing is borrowed.
-    fn dispatch(&self, publish: &Publish<'_>) {
-        let users: Vec<Rc<OnMessage>> = {
+    fn dispatch(&mut self, publish: &Publish<'_>) {
+        let mut users = core::mem::take(&mut self.users);
+        {
             let state = self.shared.state.borrow();
             let matching = state.subs.iter().filter(|(filter, _)| {
                 let inner = split_shared(filter).map_or(&***filter, |(_, inner)| inner);
                 topic_matches(inner, publish.topic)
             });
-            matching.flat_map(|(_, entry)| entry.users.iter().map(|(_, f)| Rc::clone(f))).collect()
-        };
-        for user in users {
+            users.extend(
+                matching.flat_map(|(_, entry)| entry.users.iter().map(|(_, f)| Rc::clone(f))),
+            );
+        }
+        for user in &users {
             user(&self.shared.h, publish);
         }
+        // The last of a user's closure goes with nothing borrowed.
+        users.clear();
+        self.users = users;
     }
 
     fn payload(&mut self, port: &Port, data: &[u8], rest: u32) {

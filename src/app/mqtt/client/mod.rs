@@ -8,10 +8,11 @@ use std::vec::Vec;
 
 use self::shared::Shared;
 use crate::Error;
+use crate::app::mqtt::outgoing::Outgoing;
 use crate::app::url::Url;
 use crate::policy::Retry;
 use crate::proto::mqtt::{
-    Code, Options, Properties, PropertyList, Publish, Qos, Version, check_filter, check_topic,
+    Code, Options, PropertyList, Publish, Qos, Version, check_filter, check_topic,
 };
 use crate::runtime::{Handle, Reason, SendError};
 
@@ -76,66 +77,6 @@ pub enum QueueFull {
     DropOldest,
 }
 
-/// A message to be published.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
-    topic: &'a str,
-    payload: &'a [u8],
-    qos: Qos,
-    retain: bool,
-    properties: Properties<'a>,
-    within: Option<Duration>,
-}
-
-impl<'a> Outgoing<'a> {
-    /// Makes one with QoS 0, which is not kept.
-    pub const fn new(topic: &'a str, payload: &'a [u8]) -> Self {
-        let (qos, properties) = (Qos::AtMostOnce, Properties::NONE);
-        Self { topic, payload, qos, retain: false, properties, within: None }
-    }
-
-    /// Sets the QoS.
-    #[must_use]
-    pub const fn qos(mut self, qos: Qos) -> Self {
-        self.qos = qos;
-        self
-    }
-
-    /// Sets whether the server keeps it.
-    #[must_use]
-    pub const fn retain(mut self, on: bool) -> Self {
-        self.retain = on;
-        self
-    }
-
-    /// Sets its properties; MQTT 3.1.1 leaves them out.
-    #[must_use]
-    pub const fn properties(mut self, list: &'a PropertyList) -> Self {
-        self.properties = list.view();
-        self
-    }
-
-    /// Sets after how long its completion hears [`Published::TimedOut`].
-    #[must_use]
-    pub const fn within(mut self, time: Duration) -> Self {
-        self.within = Some(time);
-        self
-    }
-
-    fn publish(&self) -> Publish<'a> {
-        Publish {
-            dup: false,
-            qos: self.qos,
-            retain: self.retain,
-            topic: self.topic,
-            id: 0,
-            properties: self.properties,
-            payload: self.payload,
-            rest: 0,
-        }
-    }
-}
-
 /// A message with memory of its own: a will, a birth message.
 #[derive(Clone, Debug)]
 pub(super) struct Owned {
@@ -149,11 +90,11 @@ pub(super) struct Owned {
 impl From<Outgoing<'_>> for Owned {
     fn from(from: Outgoing<'_>) -> Self {
         Self {
-            topic: from.topic.into(),
-            payload: from.payload.into(),
-            qos: from.qos,
-            retain: from.retain,
-            properties: PropertyList::from(from.properties),
+            topic: from.topic().into(),
+            payload: from.publish().payload.into(),
+            qos: from.publish().qos,
+            retain: from.publish().retain,
+            properties: PropertyList::from(from.publish().properties),
         }
     }
 }

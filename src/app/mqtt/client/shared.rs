@@ -12,7 +12,8 @@ use std::vec::Vec;
 use lodger_backend::Micros;
 
 use super::link::ClientLink;
-use super::{Client, ClientEvent, OnMessage, Outgoing, Published, QueueFull};
+use super::{Client, ClientEvent, OnMessage, Published, QueueFull};
+use crate::app::mqtt::outgoing::Outgoing;
 use crate::app::url::Url;
 use crate::proto::mqtt::{
     Code, Connect, Disconnect, Item, Message, Mqtt, Next, Offer, Options, Properties, Property,
@@ -109,13 +110,11 @@ impl Shared {
         }
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
-        let id =
-            this.h.dial(this.url.place.to(), Stack::Mqtt(Box::new(mqtt)), app, |stack, cx, tx| {
-                match stack {
-                    Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
-                    _ => Ok(()),
-                }
-            });
+        let ends = (Stack::Mqtt(Box::new(mqtt)), app);
+        let id = this.h.dial(this.url.place.to(), None, ends, |stack, cx, tx| match stack {
+            Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
+            _ => Ok(()),
+        });
         this.state.borrow_mut().port = Some(Port::Direct(id));
     }
 
@@ -220,7 +219,7 @@ impl Shared {
         message: Outgoing<'_>,
         done: Option<Done>,
     ) -> Result<(), SendError> {
-        check_topic(message.topic, &self.limits)?;
+        check_topic(message.topic(), &self.limits)?;
         if self.stopped.get() {
             return Err(Gone.into());
         }
@@ -228,7 +227,7 @@ impl Shared {
         let mut publish = message.publish();
         let up = state.up;
         let port = state.port.clone().filter(|_| up);
-        if message.qos == Qos::AtMostOnce {
+        if publish.qos == Qos::AtMostOnce {
             let port = port.ok_or(Gone)?;
             let sent = port.within(&self.h, |mqtt, cx, tx| mqtt.publish(cx, tx, &publish, &[]));
             if matches!(sent, Err(SendError::Full { .. })) {
@@ -254,8 +253,8 @@ impl Shared {
         let owned = Rc::new(Message::copy(&publish, self.h.now()));
         let item = Item {
             message: owned,
-            qos: message.qos,
-            retain: message.retain,
+            qos: publish.qos,
+            retain: publish.retain,
             subscriptions: Box::default(),
             tag,
         };
@@ -281,7 +280,7 @@ impl Shared {
             }
         }
         if done.is_some() {
-            let timer = message.within.map(|time| {
+            let timer = message.patience().map(|time| {
                 let shared = Rc::clone(self);
                 self.h.after(time, move |_| shared.timed_out(tag))
             });
