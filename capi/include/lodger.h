@@ -1,6 +1,6 @@
 /*
- * lodger: a guest in your event loop. HTTP and WebSocket, server and client, inside the loop that
- * a program already has, on its thread.
+ * lodger: a guest in your event loop. HTTP, WebSocket and TLS, server and client, inside the loop
+ * that a program already has, on its thread.
  *
  *     lodger_runtime *rt;
  *     lodger_new(NULL, &rt);
@@ -25,7 +25,7 @@
  *     inside lodger_end(), lodger_free() and the last lodger_unref(); from no other function. Inside
  *     a callback every function may be called, lodger_dispatch() and lodger_free() too.
  * 3.  Results. 0 or a positive number is success, LODGER_E_... is failure, and then nothing was
- *     done. lodger_last_error() says what, for people.
+ *     done. lodger_last_error() says what, for people; in a callback that is told of a failure, that.
  * 4.  Owners. What a ..._new or ..._connect gives is yours until the ..._free of the same name, once.
  *     Pointers given to callbacks are lent: they end when the callback returns. What you pass is
  *     copied, except `user` and `state` pointers, which stay yours and must outlast their callbacks.
@@ -125,6 +125,30 @@
 /** `lodger_dispatch` says: work is left, dispatch again after the loop has had its own go. */
 #define LODGER_AGAIN 1
 
+/**
+ * Of a server with roots: clients without a certificate are refused. Without it they are asked
+ * for one, and served all the same.
+ */
+#define LODGER_TLS_REQUIRE 1
+
+/** Of a server: plain HTTP is redirected to https by a 308. Without it, it is a 400. */
+#define LODGER_TLS_REDIRECT 2
+
+/** Of a client: trusts anybody. What is sent can be read and changed by whoever stands between. */
+#define LODGER_TLS_INSECURE 4
+
+/** Of `lodger_request_tls`: the version, "TLSv1.3" or "TLSv1.2". */
+#define LODGER_TLS_PROTOCOL 0
+
+/** The cipher suite, as its registry names it: "TLS13_AES_256_GCM_SHA384". */
+#define LODGER_TLS_CIPHER 1
+
+/** The application protocol that both sides agreed on (RFC 7301): "h2", "http/1.1". */
+#define LODGER_TLS_ALPN 2
+
+/** The name that the client asked for (SNI: RFC 6066, section 3). */
+#define LODGER_TLS_NAME 3
+
 /** A text message: UTF-8. */
 #define LODGER_TEXT 1
 
@@ -193,7 +217,7 @@ typedef struct lodger_ws_client lodger_ws_client;
 
 /**
  * Is called once with the outcome of a request: `reason` is `LODGER_REASON_DONE` and there are a
- * status and a body, lent; or why there is none.
+ * status and a body, lent; or why there is none, which `lodger_last_error` says in words then.
  */
 typedef void (*lodger_fetch_fn)(struct lodger_runtime *rt,
                                 int32_t reason,
@@ -374,6 +398,45 @@ typedef struct lodger_stats {
 /** Is called when a timer is due. */
 typedef void (*lodger_timer_fn)(struct lodger_runtime *rt, void *user) LODGER_NOEXCEPT;
 
+/**
+ * Who one is, and whom one trusts. Everything is read when it is given; zero in a field means its
+ * default. PEM is text as in a file, and needs no NUL.
+ */
+typedef struct lodger_tls_options {
+    /** `sizeof(lodger_tls_options)`. */
+    size_t size;
+    /**
+     * A PEM file: the certificate, then those that signed it. A server needs it or `certificate`;
+     * a client shows it to servers that ask.
+     */
+    const char *certificate_file;
+    /** A PEM file: the key of the certificate (PKCS #8, PKCS #1 or SEC 1, not encrypted). */
+    const char *key_file;
+    /** In place of `certificate_file`: the PEM itself. */
+    const void *certificate;
+    /** How many bytes. */
+    size_t certificate_len;
+    /** In place of `key_file`: the PEM itself. */
+    const void *key;
+    /** How many bytes. */
+    size_t key_len;
+    /**
+     * A PEM file of authorities. A client trusts these alone, in place of those that the system
+     * trusts; a server asks clients for a certificate that one of them has signed.
+     */
+    const char *roots_file;
+    /** In place of `roots_file`: the PEM itself. */
+    const void *roots;
+    /** How many bytes. */
+    size_t roots_len;
+    /** Application protocols, the preferred one first. NULL: those that are spoken. */
+    const char *const *alpn;
+    /** How many of them. */
+    size_t alpn_len;
+    /** `LODGER_TLS_REQUIRE`, `..._REDIRECT`, `..._INSECURE`, added up. */
+    uint32_t flags;
+} lodger_tls_options;
+
 /** A field of a request. */
 typedef struct lodger_field {
     /** Its name. */
@@ -395,7 +458,7 @@ typedef void (*lodger_retry_fn)(struct lodger_runtime *rt,
 typedef struct lodger_ws_client_options {
     /** `sizeof(lodger_ws_client_options)`. */
     size_t size;
-    /** "ws://host:port/path", or "unix:/path.sock:/path". Not NULL. */
+    /** "ws://host:port/path", "wss://...", or "unix:/path.sock:/path". Not NULL. */
     const char *url;
     /** Limits, subprotocols, pings; may be NULL. */
     const struct lodger_ws_options *ws;
@@ -429,7 +492,8 @@ extern "C" {
 
 /**
  * Tells what went wrong in the last call that failed on this thread, in English and for people.
- * Never NULL; valid until the next call that fails on this thread.
+ * In a callback that is told of a failure (`LODGER_REASON_...`) it says that one, until a call fails.
+ * Never NULL; valid until the next failure on this thread.
  */
 const char *lodger_last_error(void);
 
@@ -437,9 +501,9 @@ const char *lodger_last_error(void);
 const char *lodger_version(void);
 
 /**
- * Asks a server: `method` ("GET") and `url` ("http://host:port/path"), with a body that is copied
- * and may be NULL. `f` is called with `user` once, from a turn, with a response of at most `most`
- * bytes; not if the runtime ends first.
+ * Asks a server: `method` ("GET") and `url` ("http://host:port/path", "https://..."), with a body
+ * that is copied and may be NULL. `f` is called with `user` once, from a turn, with a response of at
+ * most `most` bytes; not if the runtime ends first.
  */
 int32_t lodger_fetch(struct lodger_runtime *rt,
                      const char *method,
@@ -776,6 +840,39 @@ int32_t lodger_cancel(struct lodger_runtime *rt, uint64_t timer);
 int32_t lodger_rearm(struct lodger_runtime *rt,
                      uint64_t timer,
                      uint64_t delay_us);
+
+/**
+ * Has a server be served over TLS: give it to `lodger_listen` or `lodger_listen_fd` afterwards. The
+ * options name a certificate and its key. `LODGER_E_SYSTEM` or `LODGER_E_MISUSE`: a file cannot be
+ * read, or is not what it should be; the server is as before.
+ */
+int32_t lodger_server_tls(struct lodger_server *server,
+                          const struct lodger_tls_options *options);
+
+/**
+ * Sets whom `lodger_fetch` trusts behind https and `lodger_ws_connect` behind wss, for calls from
+ * now on. NULL, or never called: whom the system trusts, read at the first such call. A server that
+ * is not trusted is `LODGER_REASON_PEER`, and `lodger_last_error` says why.
+ */
+int32_t lodger_trust(struct lodger_runtime *rt,
+                     const struct lodger_tls_options *options);
+
+/**
+ * Gives what the TLS handshake of a request's connection agreed on: `what` is
+ * `LODGER_TLS_PROTOCOL`, `..._CIPHER`, `..._ALPN` or `..._NAME`. NULL if it was agreed on nothing,
+ * or if the request did not come over TLS: then the protocol is NULL too.
+ */
+const char *lodger_request_tls(const struct lodger_request *request,
+                               int32_t what,
+                               size_t *len);
+
+/**
+ * Gives a certificate that the client has shown, in DER, lent: its own is number 0, those that
+ * signed it follow. NULL if there is none of this number.
+ */
+const uint8_t *lodger_request_certificate(const struct lodger_request *request,
+                                          size_t number,
+                                          size_t *len);
 
 /**
  * Sends a message, all or nothing: copied, or `LODGER_E_FULL`, or `LODGER_E_GONE`. Also from

@@ -1,6 +1,6 @@
 /*
- * lodger: a guest in your event loop. HTTP and WebSocket, server and client, inside the loop that
- * a program already has, on its thread.
+ * lodger: a guest in your event loop. HTTP, WebSocket and TLS, server and client, inside the loop
+ * that a program already has, on its thread.
  *
  *     lodger_runtime *rt;
  *     lodger_new(NULL, &rt);
@@ -25,7 +25,7 @@
  *     inside lodger_end(), lodger_free() and the last lodger_unref(); from no other function. Inside
  *     a callback every function may be called, lodger_dispatch() and lodger_free() too.
  * 3.  Results. 0 or a positive number is success, LODGER_E_... is failure, and then nothing was
- *     done. lodger_last_error() says what, for people.
+ *     done. lodger_last_error() says what, for people; in a callback that is told of a failure, that.
  * 4.  Owners. What a ..._new or ..._connect gives is yours until the ..._free of the same name, once.
  *     Pointers given to callbacks are lent: they end when the callback returns. What you pass is
  *     copied, except `user` and `state` pointers, which stay yours and must outlast their callbacks.

@@ -101,7 +101,8 @@ pub(super) fn here() -> usize {
 }
 
 /// Tells what went wrong in the last call that failed on this thread, in English and for people.
-/// Never NULL; valid until the next call that fails on this thread.
+/// In a callback that is told of a failure (`LODGER_REASON_...`) it says that one, until a call fails.
+/// Never NULL; valid until the next failure on this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_last_error() -> *const c_char {
     // The text is replaced by the next failure, as the header says.
@@ -149,9 +150,14 @@ fn settle(done: std::thread::Result<Res>, rt: Option<&lodger_runtime>) -> i32 {
     if let Some(rt) = rt {
         rt.log_failure(&fail.text, fail.code);
     }
-    let text = CString::new(fail.text.replace('\0', " ")).unwrap_or_default();
-    LAST.with(|last| *last.borrow_mut() = text);
+    say(&fail.text);
     fail.code
+}
+
+/// Sets what `lodger_last_error` says.
+pub(super) fn say(text: &str) {
+    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+    LAST.with(|last| *last.borrow_mut() = text);
 }
 
 /// Reads a string.

@@ -9,5 +9,6 @@ mod runtime;
 mod server;
 mod stats;
 mod timer;
+mod tls;
 mod ws;
 mod ws_client;

@@ -11,7 +11,7 @@ use super::border::{Fail, LODGER_E_THREAD, LODGER_OK, Res, bytes, enter, here, p
 use super::runtime::lodger_runtime;
 
 /// A request's head, lent to the callback that is given it: not to be kept.
-pub struct lodger_request(Request<'static>);
+pub struct lodger_request(pub(super) Request<'static>);
 
 /// The answer to one request. It is the callback's only, unless `lodger_response_keep` makes one
 /// that lasts; unanswered, it is a 500.
@@ -100,7 +100,7 @@ fn answered() -> Fail {
 }
 
 /// Gives `text` to C: not NUL-terminated, lent.
-fn lent(text: Option<&str>, len: Option<&mut MaybeUninit<usize>>) -> *const c_char {
+pub(super) fn lent(text: Option<&str>, len: Option<&mut MaybeUninit<usize>>) -> *const c_char {
     if let Some(len) = len {
         len.write(text.map_or(0, str::len));
     }

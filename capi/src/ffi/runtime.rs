@@ -8,6 +8,7 @@ use std::os::fd::{IntoRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use lodger_core::tls::ClientConfig;
 use lodger_core::{Budget, ConnId, Host, Limits, Nested, Runtime};
 use lodger_foreign::Table;
 
@@ -39,6 +40,8 @@ pub struct lodger_runtime {
     /// The guest's stay in a table's loop.
     stay: RefCell<Option<lodger_foreign::Attached>>,
     budget: Budget,
+    /// Whom its clients trust; `None`: whom the system trusts.
+    trust: RefCell<Option<ClientConfig>>,
     poisoned: Cell<bool>,
     detached: Cell<bool>,
     log: lodger_log_fn,
@@ -164,6 +167,15 @@ impl lodger_runtime {
         &self.runtime
     }
 
+    pub(super) fn set_trust(&self, trust: Option<ClientConfig>) {
+        let before = self.trust.replace(trust);
+        drop(before);
+    }
+
+    pub(super) fn trust(&self) -> Option<ClientConfig> {
+        self.trust.borrow().clone()
+    }
+
     pub(super) fn weak(&self) -> Weak<Self> {
         Weak::clone(&self.me)
     }
@@ -236,6 +248,7 @@ pub(super) fn make(
         place,
         stay: RefCell::default(),
         budget,
+        trust: RefCell::default(),
         poisoned: Cell::new(false),
         log: options.and_then(|options| options.log),
         log_user: options.map_or(std::ptr::null_mut(), |options| options.log_user),

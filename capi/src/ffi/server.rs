@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 
 use lodger_core::http::{Files, Server};
 use lodger_core::live::Live;
+use lodger_core::tls::{self, ServerConfig};
 use lodger_core::{Handle, ListenerId, Rejected};
 
 use super::border::{Fail, LODGER_OK, Res, enter, on, put, sized, text};
@@ -20,15 +21,24 @@ use super::ws::{Ws, lodger_ws_handler, lodger_ws_options, options_of};
 /// listened with.
 pub struct lodger_server {
     server: Option<Server>,
+    /// Who it is over TLS.
+    tls: Option<ServerConfig>,
     /// The runtime that serves it, known when it listens.
     rt: Rc<OnceCell<Weak<lodger_runtime>>>,
+}
+
+impl lodger_server {
+    /// Has it be served over TLS.
+    pub(super) fn secure(&mut self, config: ServerConfig) {
+        self.tls = Some(config);
+    }
 }
 
 /// Makes a server without routes: everything is a 404. Give it to `lodger_listen` or to
 /// `lodger_server_free`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_server_new() -> *mut lodger_server {
-    let server = lodger_server { server: Some(Server::new()), rt: Rc::default() };
+    let server = lodger_server { server: Some(Server::new()), tls: None, rt: Rc::default() };
     Box::into_raw(Box::new(server))
 }
 
@@ -158,8 +168,11 @@ pub unsafe extern "C" fn lodger_listen(
         let address = unsafe { text(address, "the address") }?;
         // SAFETY: the contract: NULL, or a server that was not given away.
         let id = unsafe {
-            give(rt, server, |handle, server| {
-                handle.listen(address, server).map_err(|r| (Box::new(r.value), r.error))
+            give(rt, server, |handle, server, tls| match tls {
+                None => handle.listen(address, server).map_err(|r| (Box::new(r.value), r.error)),
+                Some(tls) => handle
+                    .listen(address, tls::Server::new(tls, server))
+                    .map_err(|r| (Box::new(r.value.into_inner()), r.error)),
             })
         }?;
         rt.log(LODGER_LOG_INFO, &format!("listening on {address}"));
@@ -180,13 +193,21 @@ pub unsafe extern "C" fn lodger_listen_fd(
         if fd < 0 {
             return Err(Fail::misuse("a descriptor is not negative"));
         }
-        let listen = |handle: &Handle, server| {
+        let listen = |handle: &Handle, server, tls: Option<&ServerConfig>| {
             // SAFETY: the contract: an open descriptor that nobody else uses. If it is refused it is
             // given back below, and not closed.
             let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-            handle.listen_on(owned, server).map_err(|Rejected { value: (fd, server), error }| {
+            let refused = match tls {
+                None => handle
+                    .listen_on(owned, server)
+                    .map_err(|Rejected { value, error }| (value.0, Box::new(value.1), error)),
+                Some(tls) => handle.listen_on(owned, tls::Server::new(tls, server)).map_err(
+                    |Rejected { value, error }| (value.0, Box::new(value.1.into_inner()), error),
+                ),
+            };
+            refused.map_err(|(fd, server, error)| {
                 std::mem::forget(fd);
-                (Box::new(server), error)
+                (server, error)
             })
         };
         // SAFETY: the contract: NULL, or a server that was not given away.
@@ -203,13 +224,17 @@ pub unsafe extern "C" fn lodger_listen_fd(
 unsafe fn give(
     rt: &lodger_runtime,
     server: *mut lodger_server,
-    listen: impl FnOnce(&Handle, Server) -> Result<ListenerId, (Box<Server>, std::io::Error)>,
+    listen: impl FnOnce(
+        &Handle,
+        Server,
+        Option<&ServerConfig>,
+    ) -> Result<ListenerId, (Box<Server>, std::io::Error)>,
 ) -> Res<ListenerId> {
     rt.check_alive()?;
     // SAFETY: the caller of this function promised it.
     let known = unsafe { server.as_mut() }.ok_or_else(|| Fail::null("the server"))?;
     let built = known.server.take().unwrap_or_default();
-    match listen(rt.handle(), built) {
+    match listen(rt.handle(), built, known.tls.as_ref()) {
         Ok(id) => {
             // It is set once: a server that was listened with is gone.
             let _ = known.rt.set(rt.weak());

@@ -10,7 +10,7 @@ use lodger_core::policy::Validity;
 use lodger_core::ws::{Config, Cx, Handler, Message, OriginRule, Refuse};
 use lodger_core::{ConnId, Reason};
 
-use super::border::{Fail, LODGER_E_TEXT, LODGER_OK, Res, Sized, bytes, on, sized, text};
+use super::border::{Fail, LODGER_E_TEXT, LODGER_OK, Res, Sized, bytes, on, say, sized, text};
 use super::remote::lodger_free_fn;
 use super::request::{lend, lodger_request};
 use super::runtime::lodger_runtime;
@@ -234,7 +234,7 @@ impl Handler for Ws {
 
     fn closed(&mut self, cx: &mut Cx<'_>, why: Reason) {
         let (conn, state) = (cx.id().bits(), self.state);
-        let (reason, code) = number(why);
+        let (reason, code) = told(why);
         // SAFETY: as in `open`.
         self.call(self.handler.closed, |f, rt| unsafe { f(rt, conn, reason, code, state) });
     }
@@ -247,6 +247,14 @@ impl Drop for Ws {
             unsafe { free(self.state) };
         }
     }
+}
+
+/// As `number`, and has `lodger_last_error` say it in words if it is a failure.
+pub(super) fn told(why: Reason) -> (i32, u16) {
+    if !matches!(why, Reason::Done | Reason::Closed { .. } | Reason::Shutdown) {
+        say(&why.to_string());
+    }
+    number(why)
 }
 
 /// Gives C's number of a reason, and the code that belongs to it.

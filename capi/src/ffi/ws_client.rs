@@ -12,7 +12,9 @@ use super::border::{
     Fail, LODGER_E_THREAD, LODGER_OK, Res, Sized, array, enter, here, on, put, sized, text,
 };
 use super::runtime::{LODGER_LOG_INFO, lodger_runtime};
-use super::ws::{Ws, lodger_ws_handler, lodger_ws_options, message_of, millis, number, options_of};
+use super::ws::{
+    Ws, lodger_ws_handler, lodger_ws_options, message_of, millis, options_of, told as reasoned,
+};
 
 /// A field of a request.
 #[repr(C)]
@@ -41,7 +43,7 @@ pub type lodger_retry_fn = Option<
 pub struct lodger_ws_client_options {
     /// `sizeof(lodger_ws_client_options)`.
     pub size: usize,
-    /// "ws://host:port/path", or "unix:/path.sock:/path". Not NULL.
+    /// "ws://host:port/path", "wss://...", or "unix:/path.sock:/path". Not NULL.
     pub url: *const c_char,
     /// Limits, subprotocols, pings; may be NULL.
     pub ws: *const lodger_ws_options,
@@ -94,7 +96,10 @@ pub unsafe extern "C" fn lodger_ws_connect(
         // SAFETY: as above.
         let handler = unsafe { sized(handler) }?.ok_or_else(|| Fail::null("the handler"))?;
         // SAFETY: the contract of what options point to.
-        let client = unsafe { prepare(&options) }?.on_retry(told(rt, &options, state));
+        let mut client = unsafe { prepare(&options) }?.on_retry(told(rt, &options, state));
+        if let Some(trust) = rt.trust() {
+            client = client.tls(&trust);
+        }
         let connection = client.connect(rt.handle(), Ws::new(handler, rt.weak(), state))?;
         let client = lodger_ws_client { connection, thread: here() };
         out.map_or(Ok(LODGER_OK), |out| put(Some(out), Box::into_raw(Box::new(client))))
@@ -151,8 +156,9 @@ fn told(
         rt.log(LODGER_LOG_INFO, &format!("{why}: next attempt in {} ms", delay.as_millis()));
         let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         if let Some(f) = f {
+            let (reason, _) = reasoned(why);
             // SAFETY: the options promised that it may be called with the handler's state.
-            unsafe { f(lodger_runtime::pointer(&rt), micros, number(why).0, state) };
+            unsafe { f(lodger_runtime::pointer(&rt), micros, reason, state) };
         }
     }
 }

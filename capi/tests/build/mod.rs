@@ -11,6 +11,8 @@ pub(crate) struct Program {
     compiler: &'static str,
     flags: Vec<String>,
     libraries: Vec<String>,
+    /// What it is run with.
+    arguments: Vec<PathBuf>,
     /// Where the library is, when it is not the one that was just built.
     installed: Option<Vec<String>>,
 }
@@ -95,8 +97,15 @@ impl Program {
             compiler,
             flags,
             libraries: Vec::new(),
+            arguments: Vec::new(),
             installed: None,
         }
+    }
+
+    /// Run with these arguments.
+    pub(crate) fn with_arguments(mut self, arguments: &[&Path]) -> Self {
+        self.arguments = arguments.iter().map(|path| path.to_path_buf()).collect();
+        self
     }
 
     /// With a library that pkg-config knows; `None` if it does not.
@@ -157,7 +166,7 @@ impl Program {
             command.args(valgrind).arg(binary);
             command
         };
-        let output = command.output().unwrap();
+        let output = command.args(&self.arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {}\n{said}", self.name, output.status);
     }

@@ -42,6 +42,11 @@ impl<S: Serve> Server<S> {
     pub fn new(config: &ServerConfig, inner: S) -> Self {
         Self { config: config.clone(), inner }
     }
+
+    /// Gives back what is served: after a [`Rejected`](crate::Rejected), for another attempt.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: Serve> Serve for Server<S> {
