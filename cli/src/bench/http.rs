@@ -48,8 +48,7 @@ pub(super) fn connect(
         limits: Limits::default(),
         count: Rc::clone(count),
     };
-    dial(h, Rc::new(plan));
-    Ok(())
+    dial(h, Rc::new(plan))
 }
 
 fn request(options: &Options, url: &Url) -> Result<(Vec<u8>, &'static str), Error> {
@@ -79,16 +78,16 @@ fn request(options: &Options, url: &Url) -> Result<(Vec<u8>, &'static str), Erro
     Ok((out.bytes().to_vec(), method))
 }
 
-fn dial(h: &Handle, plan: Rc<Plan>) {
+fn dial(h: &Handle, plan: Rc<Plan>) -> Result<(), Error> {
     let reader = ResponseReader::new(plan.method);
     let asked = VecDeque::with_capacity(plan.depth);
     let line =
         Line { plan: Rc::clone(&plan), asked, reader, input: Vec::new(), scratch: Scratch::new() };
     match &plan.tls {
-        // The name has been looked at with the first connection.
-        Some(trust) => _ = plan.url.connect_tls(h, trust, line),
+        Some(trust) => _ = plan.url.connect_tls(h, trust, line)?,
         None => _ = plan.url.connect(h, line),
     }
+    Ok(())
 }
 
 /// One connection.
@@ -171,6 +170,7 @@ impl raw::Handler for Line {
         }
         let plan = Rc::clone(&self.plan);
         let pause = if failed { PAUSE } else { Duration::ZERO };
-        cx.runtime().after(pause, move |h| dial(h, plan));
+        // What is wrong with the name, the first connection has told.
+        cx.runtime().after(pause, move |h| _ = dial(h, plan));
     }
 }
