@@ -241,9 +241,55 @@ fn the_laws_hold_in_uvloop() {
     laws(&python, &["uvloop"]);
 }
 
+/// Asks an example over https, by Python's own TLS. What it is run with comes from the environment
+/// too: `LODGER_CERTIFICATE`, `LODGER_KEY`.
+fn asks_over_https(folder: &str, command: impl Fn(&Path, &Path) -> Command) {
+    let (certificate, key) = certificate(folder);
+    let example = command(&certificate, &key);
+    let mut script = Command::new("python3");
+    script.arg(crate_dir().join("tests/c/https.py")).arg(&certificate);
+
+    let output = script
+        .arg(example.get_program())
+        .args(example.get_args())
+        .env("LODGER_CERTIFICATE", &certificate)
+        .env("LODGER_KEY", &key)
+        .env("LODGER_LIBRARY", library_dir().join("liblodger.so"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, b"TLSv1.3\n");
+}
+
+#[test]
+fn the_example_in_python_serves_https() {
+    if !have("python3") {
+        println!("skipped: no python3");
+        return;
+    }
+    asks_over_https("python-tls", |certificate, key| {
+        let mut command = Command::new("python3");
+        let example = "../foreign-loop-examples/python-asyncio/main.py";
+        command.arg(crate_dir().join(example)).arg("--tls").arg(certificate).arg(key);
+        command
+    });
+}
+
+#[test]
+fn the_examples_in_c_serve_https() {
+    let program = Program::example("libuv-c", "main.c").with_library("libuv");
+    let Some(program) = program.filter(|_| have("python3")) else {
+        println!("skipped: no libuv1-dev or python3");
+        return;
+    };
+    asks_over_https("libuv-tls", |_, _| Command::new(program.build()));
+}
+
 #[test]
 fn three_thousand_connections_fit_into_a_host_on_select() {
-    let tcl = Program::example("tk", "shim.c").with_library("tcl");
+    let tcl = Program::example("tk", "shim.c").shared().with_library("tcl");
     let Some(module) = tcl.filter(|_| have("tclsh") && have("python3")) else {
         println!("skipped: no tcl-dev, tclsh or python3");
         return;

@@ -143,14 +143,30 @@ static inline lodger_server *guest_routes(struct guest *guest)
     return server;
 }
 
+/* Has it be served over TLS, if LODGER_CERTIFICATE and LODGER_KEY name PEM files. 1: it will be. */
+static inline int guest_tls(lodger_server *server)
+{
+    lodger_tls_options options;
+
+    memset(&options, 0, sizeof(options));
+    options.size = sizeof(options);
+    options.certificate_file = getenv("LODGER_CERTIFICATE");
+    options.key_file = getenv("LODGER_KEY");
+    if (!options.certificate_file)
+        return 0;
+    if (lodger_server_tls(server, &options) < 0)
+        guest_die("TLS");
+    return 1;
+}
+
 /* Says where it listens. */
-static inline void guest_announce(struct guest *guest, uint64_t listener)
+static inline void guest_announce(struct guest *guest, uint64_t listener, const char *scheme)
 {
     char address[64];
 
     if (lodger_local_addr(guest->rt, listener, address, sizeof(address)) < 0)
         guest_die("the address");
-    printf("listening on http://%s\n", address);
+    printf("listening on %s://%s\n", scheme, address);
     fflush(stdout);
 }
 
@@ -175,6 +191,7 @@ static inline void guest_listen(struct guest *guest, int fd)
     const char *address = getenv("LODGER_LISTEN");
     lodger_server *server = guest_routes(guest);
     uint64_t listener = 0;
+    const char *scheme = guest_tls(server) ? "https" : "http";
     int error = fd >= 0 ? lodger_listen_fd(guest->rt, fd, server, &listener)
                         : lodger_listen(guest->rt, address ? address : "127.0.0.1:0", server,
                                         &listener);
@@ -182,7 +199,7 @@ static inline void guest_listen(struct guest *guest, int fd)
     if (error < 0)
         guest_die("listening");
     guest_subscribe(guest);
-    guest_announce(guest, listener);
+    guest_announce(guest, listener, scheme);
 }
 
 /* Both. */

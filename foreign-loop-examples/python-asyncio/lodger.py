@@ -29,6 +29,14 @@ class WsClientOptions(Structure):
                 ("on_retry", RETRY)]
 
 
+class TlsOptions(Structure):
+    _fields_ = [("size", c_size_t), ("certificate_file", c_char_p), ("key_file", c_char_p),
+                ("certificate", c_char_p), ("certificate_len", c_size_t), ("key", c_char_p),
+                ("key_len", c_size_t), ("roots_file", c_char_p), ("roots", c_char_p),
+                ("roots_len", c_size_t), ("alpn", POINTER(c_char_p)), ("alpn_len", c_size_t),
+                ("flags", c_uint32)]
+
+
 def _declare(name, *arguments, result=c_int32):
     function = getattr(lib, f"lodger_{name}")
     function.argtypes, function.restype = arguments, result
@@ -46,6 +54,7 @@ _server_new = _declare("server_new", result=c_void_p)
 _server_route = _declare("server_route", c_void_p, c_char_p, c_char_p, ROUTE, c_void_p)
 _server_ws = _declare("server_ws", c_void_p, c_char_p, POINTER(WsHandler), c_void_p, c_void_p)
 _server_live = _declare("server_live", c_void_p, c_char_p, c_char_p)
+_server_tls = _declare("server_tls", c_void_p, POINTER(TlsOptions))
 _listen = _declare("listen", c_void_p, c_char_p, c_void_p, POINTER(c_uint64))
 _local_addr = _declare("local_addr", c_void_p, c_uint64, c_char_p, c_size_t)
 _respond = _declare("respond", c_void_p, c_char_p, c_char_p, c_size_t)
@@ -102,6 +111,12 @@ class Runtime:
     def live(self, path, also):
         """Serves the live page."""
         _check(_server_live(self._server, path.encode(), also.encode()))
+
+    def tls(self, certificate, key):
+        """Has it be served over TLS, by PEM files."""
+        options = TlsOptions(size=sizeof(TlsOptions), certificate_file=os.fsencode(certificate),
+                             key_file=os.fsencode(key))
+        _check(_server_tls(self._server, byref(options)))
 
     def listen(self, address):
         """Listens with the routes so far, and gives the real address."""

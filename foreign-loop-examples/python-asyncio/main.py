@@ -1,5 +1,6 @@
-"""lodger in asyncio's loop, or in uvloop's: main.py [uvloop]"""
+"""lodger in asyncio's loop, or in uvloop's: main.py [uvloop] [--tls CERTIFICATE KEY]"""
 
+import argparse
 import asyncio
 import os
 import platform
@@ -9,7 +10,7 @@ import lodger
 
 
 class Guest:
-    def __init__(self):
+    def __init__(self, tls):
         self.ticks = self.messages = 0
         self.connected = False
         self.left_at = None
@@ -19,10 +20,12 @@ class Guest:
         rt.get("/feed", lambda: f"{self.messages} {'connected' if self.connected else 'waiting'}")
         rt.get("/detach", self.leave)
         rt.live("/_lodger", "/")
+        if tls:
+            rt.tls(*tls)
         address = rt.listen(os.environ.get("LODGER_LISTEN", "127.0.0.1:0"))
         if "LODGER_FEED" in os.environ:
             rt.subscribe(os.environ["LODGER_FEED"], self.feed_open, self.feed_message, self.feed_closed)
-        print(f"listening on http://{address}", flush=True)
+        print(f"listening on {'https' if tls else 'http'}://{address}", flush=True)
 
     def leave(self):
         self.rt.detach()
@@ -39,10 +42,10 @@ class Guest:
         self.connected = False
 
 
-async def main():
+async def main(tls):
     loop = asyncio.get_running_loop()
     name = "uvloop" if type(loop).__module__.startswith("uvloop") else "asyncio"
-    guest = Guest()
+    guest = Guest(tls)
     guest.rt.attach(loop, f"{name} (CPython {platform.python_version()})")
 
     # The host's own timer.
@@ -55,9 +58,13 @@ async def main():
     print(f"100 more ticks, {len(os.listdir('/proc/self/task'))} threads", flush=True)
 
 
-if sys.argv[1:] == ["uvloop"]:
+parser = argparse.ArgumentParser()
+parser.add_argument("loop", nargs="?", choices=["uvloop"])
+parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files: serve https")
+options = parser.parse_args()
+if options.loop:
     import uvloop
 
-    uvloop.run(main())
+    uvloop.run(main(options.tls))
 else:
-    asyncio.run(main())
+    asyncio.run(main(options.tls))

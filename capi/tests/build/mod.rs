@@ -77,14 +77,19 @@ impl Program {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// A module of an example's.
+    /// An example in C.
     pub(crate) fn example(folder: &str, file: &str) -> Self {
         let examples = crate_dir().join("../foreign-loop-examples");
         let mut program = Self::made(folder, "c", "cc", "-std=c11");
         program.source = examples.join(folder).join(file);
-        let common = format!("-I{}", examples.join("common").display());
-        program.flags.extend(["-shared".to_owned(), "-fPIC".to_owned(), common]);
+        program.flags.push(format!("-I{}", examples.join("common").display()));
         program
+    }
+
+    /// As a module, which a host loads.
+    pub(crate) fn shared(mut self) -> Self {
+        self.flags.extend(["-shared".to_owned(), "-fPIC".to_owned()]);
+        self
     }
 
     fn made(name: &str, ending: &str, compiler: &'static str, standard: &str) -> Self {
