@@ -167,7 +167,7 @@
 /** The peer broke its protocol, or was too slow. */
 #define LODGER_REASON_PEER 3
 
-/** The system reported an error on the socket: refused, reset. */
+/** The system reported an error on the socket: refused, reset; or the name has no address. */
 #define LODGER_REASON_IO 4
 
 /** Queued output made no progress for too long. */
