@@ -73,7 +73,7 @@
 //!
 //! # Features
 //!
-//! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live"]`; `json` reads and writes JSON
+//! `default = ["std", "mio", "h1", "h2", "ws", "client", "server", "live", "dns"]`; `json` reads and writes JSON
 //! bodies by serde, `tls` adds https and wss on both sides (`tls-aws-lc`: by aws-lc-rs), `mqtt` speaks MQTT 3.1.1 and 5.0, `deflate` adds permessage-deflate for routes whose `ws::Config` asks for it. With `default-features = false` and protocols chosen the crate is `no_std` +
 //! alloc: the sans-IO [`proto`]cols, their buffers ([`io`]) and the scheduler ([`sul`]) alone.
 
@@ -137,6 +137,15 @@ pub mod http {
     pub use crate::runtime::handler::http::{
         Answer, Cx, ExchangeId, Handler, Later, Request, Response, Routes,
     };
+}
+
+/// Names: who looks them up, and how.
+#[cfg(feature = "std")]
+pub mod dns {
+    #[cfg(feature = "dns")]
+    pub use crate::proto::dns::Config;
+    pub use crate::proto::dns::NameError;
+    pub use crate::runtime::{Query, Resolver};
 }
 
 /// WebSocket: handlers and messages.

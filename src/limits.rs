@@ -51,7 +51,9 @@ impl Default for TlsLimits {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientLimits {
-    /// From the start of an attempt to the connection. Default 10 s.
+    /// From the start of an attempt to the first address of its name. Default 20 s.
+    pub name: Duration,
+    /// From there to the connection. Default 10 s.
     pub connect: Duration,
     /// From the last byte of a request to the head of its response, or of a WebSocket's. Time in
     /// which input is paused does not count. Default 30 s.
@@ -74,6 +76,7 @@ pub struct ClientLimits {
 impl Default for ClientLimits {
     fn default() -> Self {
         Self {
+            name: Duration::from_secs(20),
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(30),
             body: Duration::from_secs(30),

@@ -167,7 +167,7 @@
 /** The peer broke its protocol, or was too slow. */
 #define LODGER_REASON_PEER 3
 
-/** The system reported an error on the socket: refused, reset. */
+/** The system reported an error on the socket: refused, reset; or the name has no address. */
 #define LODGER_REASON_IO 4
 
 /** Queued output made no progress for too long. */
@@ -851,16 +851,17 @@ int32_t lodger_server_tls(struct lodger_server *server,
 
 /**
  * Sets whom `lodger_fetch` trusts behind https and `lodger_ws_connect` behind wss, for calls from
- * now on. NULL, or never called: whom the system trusts, read at the first such call. A server that
- * is not trusted is `LODGER_REASON_PEER`, and `lodger_last_error` says why.
+ * now on. NULL, or never called: whom the system trusts, read at the first such call. Options without
+ * roots: the same, read at once. A server that is not trusted is `LODGER_REASON_PEER`, and
+ * `lodger_last_error` says why.
  */
 int32_t lodger_trust(struct lodger_runtime *rt,
                      const struct lodger_tls_options *options);
 
 /**
  * Gives what the TLS handshake of a request's connection agreed on: `what` is
- * `LODGER_TLS_PROTOCOL`, `..._CIPHER`, `..._ALPN` or `..._NAME`. NULL if it was agreed on nothing,
- * or if the request did not come over TLS: then the protocol is NULL too.
+ * `LODGER_TLS_PROTOCOL`, `..._CIPHER`, `..._ALPN` or `..._NAME`. NULL if that was not agreed on; the
+ * protocol is NULL only if the request did not come over TLS. Lent, and of `*len` bytes.
  */
 const char *lodger_request_tls(const struct lodger_request *request,
                                int32_t what,

@@ -101,8 +101,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let rt = Runtime::standalone_with(Limits::default())
         .map_err(|e| Problem::new(format!("cannot start: {e}")))?;
     let count = Rc::new(Count::default());
-    let addr = url.addresses(&rt).ok().and_then(|found| found.into_iter().next());
-    let addr = addr.ok_or_else(|| Problem::new(format!("{}: no address", options.url)))?;
     let trust = match options.trust.config()? {
         None if url.is_secure() => Some(
             ClientConfig::platform().map_err(|e| Problem::new(format!("cannot use TLS: {e}")))?,
@@ -116,7 +114,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
             http2::connect(&rt, options, &count).map_err(wrong)?;
         } else {
             let tls = trust.clone().filter(|_| url.is_secure());
-            http::connect(&rt, options, &url, (&addr, tls), &count).map_err(wrong)?;
+            http::connect(&rt, options, &url, tls, &count).map_err(wrong)?;
         }
     }
     let (began, used) = (Instant::now(), processor_time());

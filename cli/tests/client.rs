@@ -151,7 +151,7 @@ fn failures_name_their_stage() {
         (&["fetch", &cut], 1, "the response did not end"),
         (&["fetch", &silent], 1, "no response"),
         (&["fetch", "--fail", &server.http("/none")], 22, "404 Not Found"),
-        (&["fetch", "https://127.0.0.1/"], 2, "TLS"),
+        (&["fetch", &server.http("/").replace("http:", "https:")], 1, "no TLS: "),
         (&["fetch", "-C", "http://127.0.0.1/"], 2, "--output"),
         (&["fetch", "-H", "nothing", "http://127.0.0.1/"], 2, "Name: value"),
         (&["ws", "ws://127.0.0.1:9/"], 1, "connection refused"),

@@ -2,17 +2,14 @@
 
 use std::boxed::Box;
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::string::{String, ToString};
 use std::time::Duration;
 use std::vec::Vec;
 
-use lodger_backend::Addr;
-
 use self::pool::{Keeper, Pool};
 use super::trust::Trust;
-use super::url::{Place, Scheme, Url};
+use super::url::{Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
@@ -401,36 +398,18 @@ struct Attempt {
     client: Client,
     request: Request,
     fetch: Option<Box<dyn Fetch>>,
-    /// Addresses not yet tried.
-    others: Vec<SocketAddr>,
     retried: u32,
     redirect: Option<Request>,
 }
 
 impl Attempt {
     fn start(client: &Client, request: Request, fetch: Box<dyn Fetch>, retried: u32) {
-        let h = &client.0.h;
-        let places = request.url.as_ref().map_err(|_| std::io::ErrorKind::InvalidInput.into());
-        let found = places.and_then(|url| match &url.place {
-            Place::Unix(_) => Ok(Vec::new()),
-            Place::Tcp { name, port } => h.lookup(name, *port),
-        });
         let client = client.clone();
-        match found {
-            Ok(mut others) => {
-                others.reverse();
-                Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
-            }
-            Err(e) => {
-                let mut fetch = fetch;
-                let failure = Failure::before(Stage::Name, Reason::Io(e.kind()));
-                h.after(Duration::ZERO, move |h| fetch.closed(h, Err(failure)));
-            }
-        }
+        Self { client, request, fetch: Some(fetch), retried, redirect: None }.go();
     }
 
     /// Sends the request on a connection that was kept, or on a new one.
-    fn go(mut self) {
+    fn go(self) {
         let client = self.client.clone();
         let h = &client.0.h;
         let Ok(url) = self.request.url.clone() else { return };
@@ -455,7 +434,6 @@ impl Attempt {
         {
             return line.wait(Waiter { fetch: Box::new(self), began: now, base });
         }
-        let next = self.others.pop();
         let keeper = Rc::new(Keeper::new(&client, origin));
         let owner: Rc<dyn Owner> = Rc::<Keeper>::clone(&keeper);
         let mut asker = Box::new(Asker::new(owner, Box::new(self), now));
@@ -470,17 +448,13 @@ impl Attempt {
                 Err(back) => asker = back,
             }
         }
-        let to = match (&url.place, next) {
-            (Place::Unix(path), _) => Addr::Unix(path.into()),
-            (_, Some(addr)) => Addr::Tcp(addr),
-            (Place::Tcp { .. }, None) => return,
-        };
+        let to = url.place.to();
         let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
         let channel = match client.0.channel(&url) {
             Ok(channel) => channel,
             Err(e) => return asker.refuse(h, Stage::Tls, Reason::Peer(e)),
         };
-        let id = h.dial(Ok(to), channel, (stack, App::Client(asker)), say);
+        let id = h.dial(to, channel, (stack, App::Client(asker)), say);
         if pipelined {
             client.open_line(id, &keeper);
         }
@@ -540,13 +514,7 @@ impl Fetch for Attempt {
         // What was pipelined is idempotent.
         let harmless = failure.never_sent || self.request.pipelined && failure.unanswered;
         let replays = harmless && !self.request.is_streamed();
-        let elsewhere = failure.stage == Stage::Connect && !self.others.is_empty();
-        if replays && elsewhere {
-            let (client, request) = (self.client.clone(), self.request.clone());
-            let others = core::mem::take(&mut self.others);
-            let retried = self.retried.max(1);
-            Self { client, request, fetch: Some(fetch), others, retried, redirect: None }.go();
-        } else if replays && self.retried == 0 && failure.stage > Stage::Tls {
+        if replays && self.retried == 0 && failure.stage > Stage::Tls {
             Self::start(&self.client, self.request.clone(), fetch, 1);
         } else {
             fetch.closed(h, Err(failure));

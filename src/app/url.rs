@@ -2,14 +2,13 @@
 
 use std::borrow::ToOwned;
 use std::format;
-use std::io;
 use std::string::String;
-use std::vec::Vec;
 
 use lodger_backend::Addr;
 
 use crate::Error;
-use crate::runtime::Handle;
+use crate::runtime::handler::raw;
+use crate::runtime::{ConnId, Handle, To};
 
 /// The schemes a client knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +34,16 @@ pub struct Url {
 pub(crate) enum Place {
     Tcp { name: String, port: u16 },
     Unix(String),
+}
+
+impl Place {
+    /// Gives what an attempt is to reach.
+    pub(crate) fn to(&self) -> To<'_> {
+        match self {
+            Self::Unix(path) => To::Addr(Addr::Unix(path.into())),
+            Self::Tcp { name, port } => To::host(name, *port),
+        }
+    }
 }
 
 impl Url {
@@ -104,18 +113,25 @@ impl Url {
         self.scheme == Scheme::Ws
     }
 
-    /// Gives the addresses to try, in order.
+    /// Opens a plain byte stream to where the server is: as [`Handle::connect`], names included.
+    pub fn connect(&self, h: &Handle, handler: impl raw::Handler) -> ConnId {
+        h.connect_raw(self.place.to(), handler)
+    }
+
+    /// Opens a byte stream over TLS to where the server is, by its name: as
+    /// [`Handle::connect_tls`]. Whether the scheme means TLS is not asked.
     ///
     /// # Errors
     ///
-    /// `NotFound`: the system's files do not know the name.
-    pub fn addresses(&self, h: &Handle) -> io::Result<Vec<Addr>> {
-        match &self.place {
-            Place::Unix(path) => Ok([Addr::Unix(path.into())].into()),
-            Place::Tcp { name, port } => {
-                Ok(h.lookup(name, *port)?.into_iter().map(Addr::Tcp).collect())
-            }
-        }
+    /// `Caller`: the name can stand in no certificate, or it is a Unix socket, which has none.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(
+        &self,
+        h: &Handle,
+        trust: &crate::proto::tls::ClientConfig,
+        handler: impl raw::Handler,
+    ) -> Result<ConnId, Error> {
+        h.connect_secured(self.place.to(), trust, self.name(), handler)
     }
 
     fn unix(rest: &str) -> Result<Self, Error> {

@@ -2,15 +2,14 @@
 
 use std::boxed::Box;
 use std::cell::Cell;
-use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::vec::Vec;
 
-use lodger_backend::{Addr, Micros};
+use lodger_backend::Micros;
 
 use super::trust::Trust;
-use super::url::{Place, Url};
+use super::url::Url;
 use crate::Error;
 use crate::policy::Retry;
 use crate::proto::h1::{self, Length, RequestHead};
@@ -146,7 +145,6 @@ impl Client {
             waiting: Cell::new(None),
             failures: Cell::new(0),
             stopped: Cell::new(false),
-            tried: Cell::new(0),
         });
         let listed: Weak<dyn Stream> = Rc::<Shared>::downgrade(&shared);
         h.enlist(listed);
@@ -210,8 +208,6 @@ struct Shared {
     waiting: Cell<Option<(TimerId, Duration)>>,
     failures: Cell<u32>,
     stopped: Cell<bool>,
-    /// Attempts so far: the addresses of a name are taken in turn.
-    tried: Cell<usize>,
 }
 
 impl Shared {
@@ -224,8 +220,10 @@ impl Shared {
         for word in nonce.chunks_exact_mut(4) {
             word.copy_from_slice(&h.random().to_ne_bytes());
         }
-        let to = this.address();
+        let to = this.url.place.to();
+        // What is wrong with either, `connect` has told.
         let Ok(request) = Request::new(nonce, &this.config) else { return };
+        let Ok(channel) = this.trust.channel(&this.url) else { return };
         let http = h1::Client::new(h.now(), &h.core().limits.client);
         let dial = WsDial { http, key: *request.key(), config: Rc::clone(&this.config) };
         let mut fields = this.fields.clone();
@@ -240,10 +238,6 @@ impl Shared {
             close: false,
         };
         let ends = (Stack::WsDial(Box::new(dial)), app);
-        let (to, channel) = match this.trust.channel(&this.url) {
-            Ok(channel) => (to, channel),
-            Err(_) => (Err(io::ErrorKind::InvalidInput.into()), None),
-        };
         let id = h.dial(to, channel, ends, |stack, cx, tx| match stack {
             Stack::WsDial(dial) => {
                 dial.http.request(cx, tx, &head)?;
@@ -252,20 +246,6 @@ impl Shared {
             _ => Ok(()),
         });
         this.current.set(Some(id));
-    }
-
-    /// Gives the address to try next.
-    fn address(&self) -> io::Result<Addr> {
-        match &self.url.place {
-            Place::Unix(path) => Ok(Addr::Unix(path.into())),
-            Place::Tcp { name, port } => {
-                let turn = self.tried.get();
-                self.tried.set(turn.wrapping_add(1));
-                let found = self.h.lookup(name, *port)?;
-                let at = turn.checked_rem(found.len()).and_then(|at| found.get(at).copied());
-                at.map(Addr::Tcp).ok_or_else(|| io::ErrorKind::NotFound.into())
-            }
-        }
     }
 
     /// Waits for the next attempt, or gives up.

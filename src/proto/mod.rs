@@ -5,6 +5,7 @@
 //!
 //! [`Tx`]: crate::io::Tx
 
+pub mod dns;
 pub mod events;
 pub mod form;
 #[cfg(feature = "h1")]

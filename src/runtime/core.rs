@@ -10,6 +10,7 @@ use super::entropy::Entropy;
 use super::handler::App;
 use super::id::{ConnId, Reason};
 use super::pages::Pages;
+use super::race;
 use super::slot::{Extra, Flags, Slot, State, arm};
 use super::stats::Stats;
 use super::timers::{Timer, What};
@@ -243,6 +244,10 @@ impl Core {
         if slot.state != State::Open {
             return;
         }
+        if slot.flags.has(Flags::CONNECTING) {
+            // Nobody is there to say goodbye to, and what is queued cannot be sent.
+            return self.abort(index, why);
+        }
         slot.state = State::Closing;
         slot.why = why;
         if linger {
@@ -260,10 +265,13 @@ impl Core {
 
     /// Gives the socket to the graveyard, which the turn empties through the driver.
     pub(crate) fn let_go(&mut self, index: u32) {
-        if let Some(slot) = self.slots.get_mut(index)
-            && let Some(sock) = slot.sock.take()
-        {
-            self.graveyard.push((Token::new(index, slot.generation), sock));
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let races = slot.flags.has(Flags::CONNECTING);
+        if let Some(sock) = slot.sock.take() {
+            self.graveyard.push((Token::new(index, race::watched_as(slot)), sock));
+        }
+        if races {
+            self.end_race(index);
         }
     }
 

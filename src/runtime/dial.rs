@@ -1,11 +1,12 @@
 //! Outgoing connections: one attempt each, which never fails at once but is told by `closed`.
 
 use std::boxed::Box;
+#[cfg(feature = "dns")]
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
-use std::vec::Vec;
 
+#[cfg(feature = "dns")]
+use lodger_backend::Sock;
 use lodger_backend::{Addr, Micros, Net, Ready};
 
 use super::Handle;
@@ -15,6 +16,7 @@ use super::handler::App;
 use super::handler::client::{Asker, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
+use super::race::Race;
 use super::serve;
 use super::slot::{Flags, Slot};
 use crate::Error;
@@ -30,6 +32,7 @@ const REFUSALS: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stages {
     began: Micros,
+    named: Option<Micros>,
     connected: Option<Micros>,
     pub(super) secured: Option<Micros>,
     open: Option<Micros>,
@@ -37,12 +40,29 @@ pub(crate) struct Stages {
     asked: Option<Duration>,
 }
 
+/// What an attempt is to reach.
+#[derive(Debug)]
+pub(crate) enum To<'a> {
+    Addr(Addr),
+    /// A name and a port. A literal is an address, and none of a name's.
+    Name(&'a str, u16),
+}
+
+impl<'a> To<'a> {
+    /// Gives the address at once where the name is a literal.
+    pub(crate) fn host(name: &'a str, port: u16) -> Self {
+        match Addr::without_lookup(name, port).as_deref() {
+            Some([one]) => Self::Addr(Addr::Tcp(*one)),
+            _ => Self::Name(name, port),
+        }
+    }
+}
+
 impl Handle {
     /// Opens a plain byte stream. Never fails at once: `handler` hears `open` when it is there, or
     /// `closed` with the reason. On a runtime that has ended it hears that before this returns.
     pub fn connect(&self, to: &Addr, handler: impl raw::Handler) -> ConnId {
-        let ends = (Stack::default(), App::Raw(Box::new(handler)));
-        self.dial(Ok(to.clone()), None, ends, |_, _, _| Ok(()))
+        self.connect_raw(To::Addr(to.clone()), handler)
     }
 
     /// Opens a byte stream over TLS to the server of this name. Never fails at once otherwise, as
@@ -59,18 +79,30 @@ impl Handle {
         name: &str,
         handler: impl raw::Handler,
     ) -> Result<ConnId, Error> {
-        let channel = Channel::dialled(trust.begin(name)?);
-        let ends = (Stack::default(), App::Raw(Box::new(handler)));
-        Ok(self.dial(Ok(to.clone()), Some(channel), ends, |_, _, _| Ok(())))
+        self.connect_secured(To::Addr(to.clone()), trust, name, handler)
     }
 
-    /// Gives the addresses of a name, as far as the system's files know it.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`: they do not.
-    pub fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        self.0.net.lookup(host, port)
+    #[cfg(all(feature = "tls", feature = "client"))]
+    pub(crate) fn connect_secured(
+        &self,
+        to: To<'_>,
+        trust: &crate::proto::tls::ClientConfig,
+        name: &str,
+        handler: impl raw::Handler,
+    ) -> Result<ConnId, Error> {
+        let channel = Channel::dialled(trust.begin(name)?);
+        let ends = (Stack::default(), App::Raw(Box::new(handler)));
+        Ok(self.dial(to, Some(channel), ends, |_, _, _| Ok(())))
+    }
+
+    /// Opens a plain byte stream to a host by its name, or to a literal address: as
+    /// [`connect`](Self::connect). Its addresses are tried side by side, IPv6 first (RFC 8305).
+    pub fn connect_to(&self, host: &str, port: u16, handler: impl raw::Handler) -> ConnId {
+        self.connect_raw(To::host(host, port), handler)
+    }
+
+    pub(crate) fn connect_raw(&self, to: To<'_>, handler: impl raw::Handler) -> ConnId {
+        self.dial(to, None, (Stack::default(), App::Raw(Box::new(handler))), |_, _, _| Ok(()))
     }
 
     /// Gives how long the server of an attempt asked to wait before another.
@@ -88,7 +120,7 @@ impl Handle {
     /// for the connection.
     pub(crate) fn dial(
         &self,
-        to: io::Result<Addr>,
+        to: To<'_>,
         channel: Option<Box<Channel>>,
         (stack, app): (Stack, App),
         first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
@@ -96,19 +128,29 @@ impl Handle {
         if self.is_dead() {
             return self.refuse(stack, app);
         }
-        let opened = to.and_then(|to| self.0.net.connect(&to));
+        let opened = match to {
+            To::Addr(to) => self.0.net.connect(&to).map(Ok),
+            To::Name(name, port) => Ok(Err(Box::new(Race::new(name, port)))),
+        };
         let mut core = self.core();
         let core = &mut *core;
         self.time(core);
         let id = core.insert_dialled(stack, app);
         core.connections += 1;
+        if let Some(channel) = channel {
+            core.begin_channel(id.index, channel);
+        }
         let refused = match opened {
-            Ok(sock) => {
+            Ok(Err(race)) => {
+                if let Some(extra) = core.extra(id.index) {
+                    extra.race = Some(race);
+                }
+                core.stir(id.index);
+                core.say(id.index, &*self.0.net, first).map_err(Reason::Peer)
+            }
+            Ok(Ok(sock)) => {
                 if let Some(slot) = core.slots.get_mut(id.index) {
                     slot.sock = Some(sock);
-                }
-                if let Some(channel) = channel {
-                    core.begin_channel(id.index, channel);
                 }
                 let said = core.say(id.index, &*self.0.net, first).map_err(Reason::Peer);
                 said.and_then(|()| self.watch(core, id, sock).map_err(|e| Reason::Io(e.kind())))
@@ -119,6 +161,40 @@ impl Handle {
             Ok(()) => core.arm_deadline(id.index),
             Err(why) => core.abort(id.index, why),
         }
+        self.ask(core);
+        id
+    }
+
+    /// Takes in a datagram socket that speaks to one peer, and sends it `first`. It is counted and
+    /// listed nowhere.
+    #[cfg(feature = "dns")]
+    pub(super) fn dial_datagram(
+        &self,
+        opened: io::Result<Sock>,
+        first: &[u8],
+        handler: Box<dyn raw::Handler>,
+    ) -> ConnId {
+        let mut core = self.core();
+        let core = &mut *core;
+        self.time(core);
+        let id = core.insert(None, Stack::default(), App::Raw(handler));
+        if let Some(slot) = core.slots.get_mut(id.index) {
+            slot.flags.set(Flags::ASIDE);
+            slot.flags.set(Flags::DATAGRAM);
+            slot.ready |= Ready::HUP;
+            slot.sock = opened.as_ref().ok().copied();
+        }
+        let sent = opened.and_then(|sock| self.watch(core, id, sock));
+        let put = |_: &mut Stack, _: &mut Cx<'_>, tx: &mut Tx<'_>| {
+            tx.put(first);
+            Ok(())
+        };
+        match sent {
+            // Nothing there can fail.
+            Ok(()) => _ = core.say(id.index, &*self.0.net, put),
+            Err(e) => core.abort(id.index, Reason::Io(e.kind())),
+        }
+        core.kick(id.index);
         self.ask(core);
         id
     }
@@ -207,7 +283,8 @@ impl Handle {
         let mut core = self.core();
         let now = self.time(&mut core);
         let stages = core.named(id)?.extra.as_ref()?.stages?;
-        Some(Timing::of(stages.began, stages.connected, stages.secured, stages.open, now))
+        let Stages { began, named, connected, secured, open, .. } = stages;
+        Some(Timing::of(began, named, connected, secured, open, now))
     }
 }
 
@@ -220,6 +297,7 @@ impl Core {
         if websocket && let Some(extra) = self.extra(index) {
             extra.stages = Some(Stages {
                 began: now,
+                named: None,
                 connected: None,
                 secured: None,
                 open: None,
@@ -246,6 +324,18 @@ impl Core {
         let mut random = || entropy.next(net);
         let mut cx = Cx { now: *now, limits, random: &mut random };
         f(&mut slot.stack, &mut cx, &mut Tx::new(&mut slot.out, pool))
+    }
+
+    /// Notes that the first address of a name is there; from now on the connection is waited for.
+    pub(crate) fn note_named(&mut self, id: ConnId, now: Micros) {
+        let Some(slot) = self.named(id) else { return };
+        slot.since = now;
+        if let App::Client(asker) = &mut slot.app {
+            asker.named = Some(now);
+        }
+        if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
+            stages.named = Some(now);
+        }
     }
 
     /// Notes that a WebSocket's handshake is complete.

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io;
 
+use super::names::NameError;
 use crate::Error;
 
 /// Names a connection. `Copy`; says `Gone` once the connection has ended, and never names another.
@@ -165,6 +166,8 @@ pub enum Reason {
     Panic,
     /// The runtime ended.
     Shutdown,
+    /// Its name has no address.
+    Name(NameError),
     /// No connection was made in time.
     ConnectTimeout,
     /// The server answered a WebSocket's request with another status.
@@ -182,6 +185,7 @@ impl fmt::Display for Reason {
             Self::Eof => f.write_str("the peer ended its stream"),
             Self::Peer(e) => e.fmt(f),
             Self::Io(kind) => kind.fmt(f),
+            Self::Name(e) => e.fmt(f),
             Self::WriteStall => f.write_str("the peer takes nothing"),
             Self::Overload => f.write_str("a limit of the runtime was reached"),
             Self::Aborted => f.write_str("aborted"),

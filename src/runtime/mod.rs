@@ -21,8 +21,10 @@ mod id;
 #[cfg(feature = "h2")]
 mod link;
 mod listen;
+mod names;
 mod pages;
 mod pump;
+mod race;
 mod remote;
 mod serve;
 mod slot;
@@ -51,9 +53,12 @@ use lodger_backend::{Budget, Driver, Micros, Nested, Net, Pending, Turn};
 
 #[cfg(feature = "client")]
 pub(crate) use self::channel::Channel;
+#[cfg(feature = "client")]
+pub(crate) use self::dial::To;
 pub use self::fanout::{Delivery, WhenFull};
 pub use self::handler::{Serve, Service};
 pub use self::id::{ConnId, Gone, ListenerId, Reason, Rejected, SendError, TimerId};
+pub use self::names::{Query, Resolver};
 pub use self::remote::Remote;
 pub use self::stats::{Log2, Stats};
 #[cfg(feature = "client")]
@@ -97,6 +102,7 @@ struct Shared {
     sinks: RefCell<Vec<Option<Sink>>>,
     #[cfg(feature = "client")]
     streams: RefCell<streams::Streams>,
+    names: RefCell<names::Names>,
     /// What clients trust unless they say otherwise, once one has asked.
     #[cfg(all(feature = "tls", feature = "client"))]
     trust: ::core::cell::OnceCell<crate::proto::tls::ClientConfig>,
@@ -154,6 +160,7 @@ impl Runtime {
             sinks: RefCell::new(Vec::new()),
             #[cfg(feature = "client")]
             streams: RefCell::default(),
+            names: RefCell::default(),
             #[cfg(all(feature = "tls", feature = "client"))]
             trust: ::core::cell::OnceCell::new(),
             budget: Cell::new(Budget::default()),

@@ -10,7 +10,7 @@ use super::handler::App;
 use super::id::{ConnId, Reason};
 use super::slot::{Flags, Slot, State, arm};
 use super::stats::Stats;
-use super::{Handle, channel, dial, listen, pump};
+use super::{Handle, channel, dial, listen, pump, race};
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::stack::{Farewell, Flow, Stack};
 use crate::{Error, Limits};
@@ -63,11 +63,20 @@ pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
             drop(core);
             listen::accept(h, index);
         }
-        State::Open if slot.flags.has(Flags::CHANNEL) => {
-            drop(core);
-            channel::serve(h, frame, index);
-        }
         State::Open => {
+            let secured = slot.flags.has(Flags::CHANNEL);
+            if slot.flags.has(Flags::CONNECTING) && slot.sock.is_none() {
+                drop(core);
+                if !h.race_on(index) {
+                    return;
+                }
+                core = h.core();
+            }
+            if secured {
+                drop(core);
+                channel::serve(h, frame, index);
+                return;
+            }
             let Some((filled, lent)) = fill(&mut core, &*h.0.net, frame, index) else {
                 after(h, &mut core, index);
                 return;
@@ -356,6 +365,8 @@ pub(super) fn read(
     let (Some(sock), false) = (slot.sock, room.is_empty()) else { return Ok(()) };
     let size = room.len();
     match net.recv(sock, room) {
+        // A datagram may be empty: what is behind it is there at the next call.
+        Ok(0) if slot.flags.has(Flags::DATAGRAM) => {}
         Ok(0) => slot.flags.set(Flags::EOF),
         Ok(n) => {
             filled.len += n;
@@ -575,10 +586,7 @@ impl Core {
                 self.let_go(index);
                 self.queue(index);
             }
-            State::Open if connecting && slot.since + self.limits.client.connect <= now => {
-                self.abort(index, Reason::ConnectTimeout);
-            }
-            State::Open if connecting => self.arm_deadline(index),
+            State::Open if connecting => self.connecting_due(index),
             State::Open if slot.flags.has(Flags::SHAKING) => self.shaking_due(index),
             State::Open | State::Closing if stalled => self.abort(index, Reason::WriteStall),
             State::Closing => self.arm_deadline(index),
@@ -658,7 +666,7 @@ impl Handle {
 
     fn rearm_source(&self, core: &mut Core, index: u32, sock: lodger_backend::Sock) {
         let Some(slot) = core.slots.get(index) else { return };
-        let token = lodger_backend::Token::new(index, slot.generation);
+        let token = lodger_backend::Token::new(index, race::watched_as(slot));
         let armed = slot.armed;
         let done = match self.0.net.source(sock) {
             Some(source) => self.0.driver.borrow_mut().rearm(source, token, armed),

@@ -8,6 +8,7 @@ use lodger_backend::{Interest, Micros, Net, Ready, Sock};
 use super::channel::Channel;
 use super::handler::App;
 use super::id::Reason;
+use super::race::Race;
 use super::timers::What;
 use crate::Limits;
 use crate::io::{Out, Pool};
@@ -71,6 +72,9 @@ impl Flags {
     pub(crate) const CONNECTING: Self = Self(1 << 14);
     /// A part of a file is to be sent behind the queue.
     pub(crate) const FILE: Self = Self(1 << 16);
+    /// Each read is a datagram: a short one has not emptied the socket, for which its end is taken
+    /// as announced.
+    pub(crate) const DATAGRAM: Self = Self(1 << 20);
     /// Something lies between its socket and its protocol, for good.
     pub(crate) const CHANNEL: Self = Self(1 << 24);
     /// The handshake of its channel goes on; what is queued waits for it.
@@ -236,9 +240,7 @@ impl Slot {
         match self.state {
             // It is not the peer's next request that is waited for.
             State::Open if self.flags.has(Flags::FILE) => Some(stall()),
-            State::Open if self.flags.has(Flags::CONNECTING) => {
-                Some(self.since + limits.client.connect)
-            }
+            State::Open if self.flags.has(Flags::CONNECTING) => Some(self.connecting_due(limits)),
             State::Open if self.flags.has(Flags::SHAKING) => self.channel().map(Channel::until),
             State::Open if !self.has_output() => self.stack.deadline(now, limits),
             State::Open => {
@@ -248,6 +250,18 @@ impl Slot {
             State::Linger => Some(self.since + limits.io.linger),
             State::Free | State::Dead => None,
         }
+    }
+
+    fn connecting_due(&self, limits: &Limits) -> Micros {
+        match self.race() {
+            Some(race) => race.due(self.since, &limits.client),
+            None => self.since + limits.client.connect,
+        }
+    }
+
+    /// The race for its connection, if that is to a name and under way.
+    pub(super) fn race(&self) -> Option<&Race> {
+        self.extra.as_ref()?.race.as_deref()
     }
 
     /// Stops the clock of a response that is not the peer's to send now.
@@ -349,6 +363,8 @@ pub(crate) struct Extra {
     pub(crate) file: Option<super::file::Body>,
     /// Shared messages that wait for room.
     pub(crate) pending: super::fanout::Pending,
+    /// A connection to a name that is being made.
+    pub(super) race: Option<Box<Race>>,
     /// Bytes read away while lingering.
     pub(crate) lingered: usize,
 }
@@ -386,7 +402,8 @@ impl core::fmt::Debug for Extra {
 
 impl Extra {
     pub(super) fn is_empty(&self) -> bool {
-        if self.stream.is_some() || self.file.is_some() || self.channel.is_some() {
+        let held = self.stream.is_some() || self.file.is_some();
+        if held || self.channel.is_some() || self.race.is_some() {
             return false;
         }
         self.stages.is_none()

@@ -8,7 +8,7 @@ use lodger_backend::{Budget, Event, Micros, Pending, Turn};
 
 use super::core::{Core, Frame, Life};
 use super::slot::Flags;
-use super::{Handle, serve};
+use super::{Handle, race, serve};
 use crate::io::Scratch;
 
 /// Frames on the stack at most; a deeper turn only collects readiness.
@@ -136,7 +136,8 @@ impl Handle {
         let index = event.token.index();
         let Core { slots, limits, runq, .. } = core;
         let Some(slot) = slots.get_mut(index) else { return };
-        if slot.generation != event.token.generation() {
+        let generation = event.token.generation();
+        if slot.generation != generation && !race::is_lane(slot, generation) {
             return;
         }
         slot.ready |= event.ready;

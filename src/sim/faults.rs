@@ -50,6 +50,8 @@ pub struct Faults {
     pub refused: u16,
     /// A `connect` is never answered.
     pub unanswered: u16,
+    /// A datagram is lost.
+    pub lost: u16,
     /// A released socket is closed only by the next poll, as by a loop that unregisters late.
     pub late_closes: u16,
 }
@@ -77,6 +79,7 @@ impl Faults {
             accept_aborts: 0,
             refused: 0,
             unanswered: 0,
+            lost: 0,
             late_closes: 0,
         }
     }
@@ -118,6 +121,7 @@ impl Faults {
             accept_aborts: 20,
             refused: 50,
             unanswered: 20,
+            lost: 50,
             late_closes: 300,
         }
     }
@@ -185,6 +189,8 @@ injected! {
     refused,
     /// Connects never answered.
     unanswered,
+    /// Datagrams lost.
+    lost,
     /// Sockets closed late.
     late_closes,
 }

@@ -40,6 +40,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod datagram;
 mod driver;
 mod faults;
 mod files;
@@ -53,6 +54,7 @@ mod trace;
 mod wire;
 mod world;
 
+pub use datagram::Datagrams;
 pub use faults::{Faults, Injected};
 pub use wire::Wire;
 pub use world::World;

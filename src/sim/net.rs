@@ -4,14 +4,16 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 
-use lodger_backend::{Addr, File, Meta, Net, Sock, Source};
+use lodger_backend::{Addr, File, Meta, Net, Sock, Source, SystemText};
 
 use super::state::{Kind, Socket, State};
+use super::stream::Phase;
 
 /// When the world began, in seconds since 1970: 2023-11-14T22:13:20Z.
 const EPOCH: u64 = 1_700_000_000;
@@ -60,10 +62,28 @@ impl Net for SimNet {
         self.with(|s| {
             let id = s.caller(addr);
             s.note("connect", id, 0);
+            if s.swallowed.contains(addr) {
+                return Ok(Sock::from_bits(id));
+            }
             if !s.fault(|f| f.unanswered, |i| &mut i.unanswered) {
                 s.ask(id);
             }
             Ok(Sock::from_bits(id))
+        })
+    }
+
+    fn connect_datagram(&self, peer: SocketAddr) -> io::Result<Sock> {
+        Ok(Sock::from_bits(self.with(|s| s.open_datagram(peer))))
+    }
+
+    fn system_text(
+        &self,
+        which: SystemText,
+        known: Option<u64>,
+    ) -> io::Result<Option<(u64, Vec<u8>)>> {
+        self.with(|s| {
+            let text = s.texts.iter().find(|(w, ..)| *w == which).ok_or(io::ErrorKind::NotFound)?;
+            Ok((known != Some(text.1)).then(|| (text.1, text.2.clone())))
         })
     }
 
@@ -92,12 +112,16 @@ impl Net for SimNet {
         self.with(|s| match s.sockets.get(&sock.bits()).map(|socket| &socket.kind) {
             Some(Kind::Listener(listener)) => Ok(listener.addr.clone()),
             Some(Kind::Stream(stream)) => Ok(stream.local.clone()),
+            Some(Kind::Datagram(datagram)) => Ok(datagram.local.into()),
             None => Err(io::ErrorKind::NotConnected.into()),
         })
     }
 
     fn peer_addr(&self, sock: Sock) -> io::Result<Addr> {
-        self.with(|s| Ok(s.stream(sock.bits())?.remote.clone()))
+        self.with(|s| match s.stream(sock.bits())? {
+            stream if stream.phase == Phase::Connecting => Err(io::ErrorKind::NotConnected.into()),
+            stream => Ok(stream.remote.clone()),
+        })
     }
 
     fn source(&self, sock: Sock) -> Option<Source> {
@@ -174,6 +198,9 @@ impl State {
     }
 
     fn recv(&mut self, id: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(datagram) = self.datagram(id) {
+            return datagram.recv(buf);
+        }
         let mut n = self.stream(id)?.readable(buf.len())?;
         let there = self.stream(id)?.input.len();
         if n > 0 && self.fault(|f| f.would_block, |i| &mut i.would_block) {
@@ -196,6 +223,10 @@ impl State {
 
     fn send(&mut self, id: u64, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if let Some(peer) = self.datagram(id).and_then(|datagram| datagram.peer) {
+            self.send_datagram(id, peer, &gather(bufs, total));
+            return Ok(total);
+        }
         let stream = self.stream(id)?;
         stream.writable()?;
         let peer = stream.peer;

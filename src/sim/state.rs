@@ -7,8 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use lodger_backend::{Addr, Micros, Ready};
+use lodger_backend::{Addr, Micros, Ready, SystemText};
 
+use super::datagram::Datagram;
 use super::faults::{Faults, Injected, Rng};
 use super::files::Files;
 use super::queue::Queue;
@@ -27,6 +28,7 @@ pub(super) struct Listener {
 pub(super) enum Kind {
     Listener(Listener),
     Stream(Stream),
+    Datagram(Datagram),
 }
 
 #[derive(Debug)]
@@ -45,6 +47,8 @@ enum Cargo {
     /// The end of a direction.
     Fin,
     Reset,
+    /// A datagram, and who sent it.
+    Datagram(SocketAddr, Vec<u8>),
     /// A connect, on its way back to the one who connects.
     Answer,
 }
@@ -73,6 +77,10 @@ pub(super) struct State {
     /// The next accepts that fail, by error number.
     pub(super) accept_failures: VecDeque<i32>,
     pub(super) files: Files,
+    /// Who connects to these hears nothing.
+    pub(super) swallowed: Vec<Addr>,
+    /// What the system says of names, each with its number.
+    pub(super) texts: Vec<(SystemText, u64, Vec<u8>)>,
     flying: BTreeMap<(Micros, u64), Delivery>,
     /// Numbers sockets and deliveries. No number is used twice.
     count: u64,
@@ -93,6 +101,8 @@ impl State {
             queues: Vec::new(),
             accept_failures: VecDeque::new(),
             files: Files::default(),
+            swallowed: Vec::new(),
+            texts: Vec::new(),
             flying: BTreeMap::new(),
             count: 0,
             next_port: 49_151,
@@ -140,7 +150,7 @@ impl State {
         let mut listeners = self.sockets.iter();
         listeners.find_map(|(id, socket)| match &socket.kind {
             Kind::Listener(listener) if answers(&listener.addr, addr) => Some(*id),
-            Kind::Listener(_) | Kind::Stream(_) => None,
+            Kind::Listener(_) | Kind::Stream(_) | Kind::Datagram(_) => None,
         })
     }
 
@@ -233,6 +243,7 @@ impl State {
         match socket.kind {
             Kind::Listener(listener) => listener.backlog.iter().for_each(|conn| self.abort(*conn)),
             Kind::Stream(stream) => self.leave(id, &stream),
+            Kind::Datagram(_) => {}
         }
     }
 
@@ -340,6 +351,7 @@ impl State {
     pub(super) fn readiness(&self, sock: u64) -> Readiness {
         match self.sockets.get(&sock).map(|socket| &socket.kind) {
             Some(Kind::Stream(stream)) => stream.readiness(self.room(stream.peer)),
+            Some(Kind::Datagram(datagram)) => datagram.readiness(),
             Some(Kind::Listener(l)) if !l.backlog.is_empty() => {
                 Readiness { ready: Ready::READ, hangup: false }
             }
@@ -369,6 +381,18 @@ impl State {
         self.flying.insert((at, number), delivery);
     }
 
+    /// Puts a datagram on its way. Each takes its own time, so that one may overtake another.
+    pub(super) fn post_datagram(&mut self, to: u64, (from, bytes): (SocketAddr, Vec<u8>)) {
+        let delay = self.rng_delay();
+        if delay.is_zero() {
+            return self.land_datagram(to, (from, bytes));
+        }
+        self.injected.delay += 1;
+        let (at, number) = (self.now + delay, self.number());
+        let delivery = Delivery { from: to, to, cargo: Cargo::Datagram(from, bytes) };
+        self.flying.insert((at, number), delivery);
+    }
+
     fn rng_delay(&mut self) -> Duration {
         match self.faults.delay {
             0 => Duration::ZERO,
@@ -378,6 +402,10 @@ impl State {
 
     /// Brings one delivery home.
     fn land(&mut self, Delivery { from, to, cargo }: Delivery) {
+        let cargo = match cargo {
+            Cargo::Datagram(from, bytes) => return self.land_datagram(to, (from, bytes)),
+            other => other,
+        };
         let Ok(stream) = self.stream(to) else {
             // Nobody is there any more: whoever sends bytes is told so.
             if matches!(cargo, Cargo::Bytes(_)) {
@@ -387,6 +415,7 @@ impl State {
         };
         match cargo {
             Cargo::Answer => return self.answer(to),
+            Cargo::Datagram(..) => return,
             Cargo::Bytes(_) | Cargo::Fin if stream.phase == Phase::Dead => return,
             Cargo::Bytes(bytes) => {
                 stream.input.extend(&bytes);

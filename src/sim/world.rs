@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::time::Duration;
 use std::io;
+use std::net::SocketAddr;
 
-use lodger_backend::{Addr, Driver, Micros, Net, Sock, Trigger};
+use lodger_backend::{Addr, Driver, Micros, Net, Sock, SystemText, Trigger};
 
+use super::datagram::Datagrams;
 use super::driver::SimDriver;
 use super::faults::{Faults, Injected};
 use super::net::SimNet;
@@ -100,6 +102,24 @@ impl World {
         if wire.is_reset() { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(wire) }
     }
 
+    /// Has nobody at this address ever answer a connect: not even that nobody is there.
+    pub fn swallow(&self, at: SocketAddr) {
+        self.0.borrow_mut().swallowed.push(at.into());
+    }
+
+    /// Opens a scripted datagram socket, such as a name server's.
+    pub fn datagrams(&self, at: SocketAddr) -> Datagrams {
+        Datagrams::new(Rc::clone(&self.0), at)
+    }
+
+    /// Sets what the system says of names; at first it says nothing.
+    pub fn set_system_text(&self, which: SystemText, text: &str) {
+        let mut s = self.0.borrow_mut();
+        let number = s.number();
+        s.texts.retain(|(w, ..)| *w != which);
+        s.texts.push((which, number, text.as_bytes().to_vec()));
+    }
+
     /// Makes a connection without a listener: an open socket of the net, and its scripted peer.
     pub fn pair(&self) -> (Sock, Wire) {
         let (ours, theirs) = {
@@ -131,7 +151,7 @@ impl World {
         let open = s.sockets.values().filter(|socket| !socket.scripted).count();
         let waiting = s.sockets.values().map(|socket| match &socket.kind {
             Kind::Listener(listener) => listener.backlog.len(),
-            Kind::Stream(_) => 0,
+            Kind::Stream(_) | Kind::Datagram(_) => 0,
         });
         open.saturating_sub(waiting.sum())
     }

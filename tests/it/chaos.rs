@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lodger::sim::{Faults, Injected, World};
+use lodger::sim::{Datagrams, Faults, Injected, World};
 use lodger::{
     Budget, ConnId, Handle, Limits, Reason, Remote, Runtime, SendError, TimerId, http, raw, ws,
 };
@@ -28,6 +28,8 @@ pub(super) struct Chaos {
     owner: RefCell<Option<Runtime>>,
     pub(super) rt: Handle,
     client: RefCell<Option<http::Client>>,
+    /// Where names are asked for.
+    pub(super) names: RefCell<Option<Datagrams>>,
     /// Clients that have not heard their end.
     pub(super) under_way: Cell<u64>,
     /// Whether anything happens on its own; off while a seed is brought to its end.
@@ -598,11 +600,13 @@ fn begin(seed: u64) -> Rc<Chaos> {
     limits.io.accept_pause = Duration::from_millis(2);
     let Rig { world, rt, .. } = Rig::with(TRIGGERS[n % 3], limits, seed, faults);
     let handle = rt.handle();
+    let names = clients::name_server(&world);
     let chaos = Rc::new(Chaos {
         rng: RefCell::new(Rng::new(seed)),
         world,
         owner: RefCell::new(Some(rt)),
         client: RefCell::new(Some(http::Client::new(&handle))),
+        names: RefCell::new(Some(names)),
         under_way: Cell::default(),
         rt: handle.clone(),
         wild: Cell::new(true),
@@ -649,6 +653,7 @@ fn calm(chaos: &Rc<Chaos>, peers: &mut [Peer]) {
         let laters = std::mem::take(&mut *chaos.laters.borrow_mut());
         laters.into_iter().for_each(|(n, later)| chaos.give(n, later));
         peers.iter_mut().for_each(|peer| peer.read(chaos));
+        clients::answer_names(chaos);
         kit::run_for(&chaos.world, &chaos.rt, Duration::from_millis(5 * round));
     }
     peers.iter_mut().for_each(|peer| peer.read(chaos));
@@ -661,6 +666,7 @@ fn play(seed: u64) -> (u64, Injected, BTreeMap<&'static str, u64>) {
     let mut peers: Vec<Peer> = Vec::new();
     for step in 0..STEPS {
         peers::step(&chaos, &mut peers);
+        clients::answer_names(&chaos);
         if chaos.below(3) == 0 {
             chaos.act();
         }
@@ -697,7 +703,7 @@ fn finale(
     drop(chaos.owner.borrow_mut().take());
     chaos.laters.borrow_mut().clear();
     chaos.remote.borrow_mut().take();
-    drop(chaos.client.take());
+    drop((chaos.client.take(), chaos.names.take()));
     if panics != chaos.planted.get() {
         chaos.wrong(format!("{panics} panics, {} planted", chaos.planted.get()));
     }

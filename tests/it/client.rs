@@ -501,3 +501,43 @@ fn an_attempt_on_a_runtime_that_has_ended_is_told_and_opens_nothing() {
     drop((client, h));
     rig.end();
 }
+
+/// Says a lot and closes, before there is a connection.
+struct Hasty;
+
+impl raw::Handler for Hasty {
+    fn data(&mut self, _: &mut raw::Cx<'_>, _: &[u8]) {}
+}
+
+#[test]
+fn resuming_what_is_not_connected_yet_costs_no_turns() {
+    for trigger in TRIGGERS {
+        let rig = Rig::new(trigger);
+        rig.world.swallow("127.0.0.1:80".parse().unwrap());
+        let id = rig.rt.connect(&rig.addr, Hasty);
+        rig.pump();
+
+        rig.rt.pause(id, true).unwrap();
+        rig.rt.pause(id, false).unwrap();
+        rig.rt.want_write(id).unwrap();
+
+        assert!(rig.run_for(secs(1)) < 5, "{trigger:?}");
+        rig.end();
+    }
+}
+
+#[test]
+fn closing_what_is_not_connected_yet_ends_it() {
+    for trigger in TRIGGERS {
+        let rig = Rig::new(trigger);
+        rig.serve(raw::Server::new(|_| Some(Hasty)));
+        let id = rig.rt.connect(&rig.addr, Hasty);
+        rig.rt.send_bytes(id, b"hello").unwrap();
+
+        rig.rt.close_bytes(id).unwrap();
+        rig.pump();
+
+        assert!(!rig.rt.is_open(id), "{trigger:?}");
+        rig.end();
+    }
+}

@@ -21,8 +21,9 @@ mod idle;
 mod kit;
 #[cfg(feature = "mqtt")]
 mod mqtt;
-mod pipeline;
 #[cfg(unix)]
+mod names;
+mod pipeline;
 mod real;
 mod reentry;
 mod serving;

@@ -131,3 +131,66 @@ fn run_returns_when_the_runtime_has_ended() {
 
     assert!(!handle.is_on());
 }
+
+/// A name server on 127.0.0.1, by datagrams and on streams: the first are cut short where the name
+/// says so.
+#[expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a real server, beside the loop"
+)]
+fn name_server() -> std::net::SocketAddr {
+    use std::net::{TcpListener, UdpSocket};
+
+    let stream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = stream.local_addr().unwrap();
+    let datagrams = UdpSocket::bind(addr).unwrap();
+    let known =
+        || crate::names::knows(&[("www.a.test", &["127.0.0.1"]), ("long.test", &["127.0.0.1"])]);
+    // Both wait for questions until the process ends.
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((n, from)) = datagrams.recv_from(&mut query) {
+            let mut answer = crate::names::answer(&query[..n], &known());
+            let long = query[12] == 4;
+            answer[2] |= u8::from(long) << 1;
+            datagrams.send_to(&answer, from).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        for peer in stream.incoming() {
+            let (mut peer, mut length) = (peer.unwrap(), [0; 2]);
+            peer.read_exact(&mut length).unwrap();
+            let mut query = vec![0; u16::from_be_bytes(length).into()];
+            peer.read_exact(&mut query).unwrap();
+            let answer = crate::names::answer(&query, &known());
+            let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+            peer.write_all(&[&length[..], &answer].concat()).unwrap();
+        }
+    });
+    addr
+}
+
+#[test]
+fn names_are_asked_for_by_datagrams_and_on_streams() {
+    let rt = Runtime::standalone().unwrap();
+    let listener = rt.listen("127.0.0.1:0", server()).unwrap();
+    let port = rt.local_addr(listener).unwrap().tcp().unwrap().port();
+    rt.set_name_servers(lodger::dns::Config::new(&[name_server()]));
+    let client = http::Client::new(&rt);
+    let (told, h) = (std::rc::Rc::new(std::cell::Cell::new(0)), rt.handle());
+    for name in ["www.a.test", "long.test"] {
+        let (told, h) = (std::rc::Rc::clone(&told), h.clone());
+        client.get(&format!("http://{name}:{port}/")).whole(100, move |result| {
+            assert_eq!(result.unwrap().body, b"hello");
+            told.set(told.get() + 1);
+            if told.get() == 2 {
+                h.end();
+            }
+        });
+    }
+
+    rt.run().unwrap();
+
+    assert_eq!(told.get(), 2);
+}

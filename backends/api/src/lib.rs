@@ -74,4 +74,4 @@ pub use journal::Journal;
 #[cfg(feature = "std")]
 pub use nested::{Attached, Host, Nested, Pending};
 #[cfg(feature = "std")]
-pub use net::{Addr, Net, Sock, Source};
+pub use net::{Addr, Net, Sock, Source, SystemText};

@@ -41,6 +41,16 @@ pub enum Source {
     Memory(u64),
 }
 
+/// A text of the system that says how names are looked up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SystemText {
+    /// Names and their addresses: hosts(5).
+    Hosts,
+    /// Which servers to ask, and how: resolv.conf(5).
+    Resolver,
+}
+
 /// Where a listener listens or a peer is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -153,16 +163,26 @@ pub trait Net {
     /// [`take_error`]: Self::take_error
     fn connect(&self, addr: &Addr) -> io::Result<Sock>;
 
-    /// Gives the addresses of `host` without asking anybody: those of a literal, of `localhost`, or
-    /// of a name that the system's own files know. Best first; never empty.
+    /// Opens a datagram socket that sends to `peer` and hears it alone, from a port that the
+    /// system chooses and a stranger cannot guess.
     ///
-    /// # Errors
-    ///
-    /// `NotFound`: no file knows the name.
-    fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let text = "names are looked up in the system's files only: not found there";
-        let unknown = || io::Error::new(io::ErrorKind::NotFound, text);
-        Addr::without_lookup(host, port).ok_or_else(unknown)
+    /// [`send`](Self::send) sends one datagram a call, [`recv`](Self::recv) takes one; what of it
+    /// does not fit into the buffer is lost. A `Net` without datagrams says `Unsupported`.
+    fn connect_datagram(&self, peer: SocketAddr) -> io::Result<Sock> {
+        let _ = peer;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Reads a text in which the system says how names are looked up, up to a mebibyte of it, and
+    /// a number that changes when the text does. `None`: the number is still `known`. It may wait
+    /// for the disk. A `Net` without such texts says `Unsupported`.
+    fn system_text(
+        &self,
+        which: SystemText,
+        known: Option<u64>,
+    ) -> io::Result<Option<(u64, Vec<u8>)>> {
+        let _ = (which, known);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Takes over an open stream or listening socket.

@@ -2,7 +2,6 @@
 #![allow(unsafe_code, reason = "reads options of C")]
 
 use std::ffi::{c_char, c_void};
-use std::io;
 use std::mem::MaybeUninit;
 
 use lodger_core::tls::{ClientConfig, Identity, Plain, Roots, ServerConfig, Session};
@@ -123,7 +122,7 @@ impl<'a> Given<'a> {
         if redirect {
             builder = builder.plain(Plain::Redirect);
         }
-        builder.build().map_err(refused)
+        builder.build().map_err(Fail::from)
     }
 
     fn client(self) -> Res<ClientConfig> {
@@ -135,16 +134,12 @@ impl<'a> Given<'a> {
                 return Err(Fail::misuse("LODGER_TLS_INSECURE looks at no roots"));
             }
         };
-        let mut config = config.map_err(refused)?;
+        let mut config = config.map_err(Fail::from)?;
         if let Some(identity) = &self.identity {
             config = config.identity(identity);
         }
         Ok(if self.alpn.is_empty() { config } else { config.alpn(&self.alpn) })
     }
-}
-
-fn refused(error: io::Error) -> Fail {
-    error.into()
 }
 
 /// # Safety
@@ -207,8 +202,9 @@ pub unsafe extern "C" fn lodger_server_tls(
 }
 
 /// Sets whom `lodger_fetch` trusts behind https and `lodger_ws_connect` behind wss, for calls from
-/// now on. NULL, or never called: whom the system trusts, read at the first such call. A server that
-/// is not trusted is `LODGER_REASON_PEER`, and `lodger_last_error` says why.
+/// now on. NULL, or never called: whom the system trusts, read at the first such call. Options without
+/// roots: the same, read at once. A server that is not trusted is `LODGER_REASON_PEER`, and
+/// `lodger_last_error` says why.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lodger_trust(
     rt: Option<&lodger_runtime>,
@@ -234,8 +230,8 @@ fn session(request: Option<&lodger_request>) -> Option<&Session> {
 }
 
 /// Gives what the TLS handshake of a request's connection agreed on: `what` is
-/// `LODGER_TLS_PROTOCOL`, `..._CIPHER`, `..._ALPN` or `..._NAME`. NULL if it was agreed on nothing,
-/// or if the request did not come over TLS: then the protocol is NULL too.
+/// `LODGER_TLS_PROTOCOL`, `..._CIPHER`, `..._ALPN` or `..._NAME`. NULL if that was not agreed on; the
+/// protocol is NULL only if the request did not come over TLS. Lent, and of `*len` bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn lodger_request_tls(
     request: Option<&lodger_request>,

@@ -28,7 +28,7 @@ pub const LODGER_REASON_CLOSED: i32 = 1;
 pub const LODGER_REASON_EOF: i32 = 2;
 /// The peer broke its protocol, or was too slow.
 pub const LODGER_REASON_PEER: i32 = 3;
-/// The system reported an error on the socket: refused, reset.
+/// The system reported an error on the socket: refused, reset; or the name has no address.
 pub const LODGER_REASON_IO: i32 = 4;
 /// Queued output made no progress for too long.
 pub const LODGER_REASON_STALL: i32 = 5;
@@ -263,7 +263,7 @@ pub(super) fn number(why: Reason) -> (i32, u16) {
         Reason::Done => (LODGER_REASON_DONE, 0),
         Reason::Closed { code } => (LODGER_REASON_CLOSED, code),
         Reason::Eof => (LODGER_REASON_EOF, 0),
-        Reason::Io(_) => (LODGER_REASON_IO, 0),
+        Reason::Io(_) | Reason::Name(_) => (LODGER_REASON_IO, 0),
         Reason::WriteStall => (LODGER_REASON_STALL, 0),
         Reason::Overload => (LODGER_REASON_OVERLOAD, 0),
         Reason::Aborted => (LODGER_REASON_ABORTED, 0),

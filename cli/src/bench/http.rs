@@ -10,7 +10,7 @@ use lodger::proto::h1::{
     Length, RequestHead, ResponseEvent, ResponseReader, put_field, put_request,
 };
 use lodger::tls::ClientConfig;
-use lodger::{Addr, Error, Handle, Limits, Reason, raw};
+use lodger::{Error, Handle, Limits, Reason, raw};
 
 use super::{Count, Options};
 
@@ -19,9 +19,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What all connections send.
 struct Plan {
-    addr: Addr,
-    /// Whom to trust, and the name of the server, for https.
-    tls: Option<(ClientConfig, String)>,
+    url: Url,
+    /// Whom to trust, for https.
+    tls: Option<ClientConfig>,
     request: Vec<u8>,
     depth: usize,
     method: &'static str,
@@ -34,13 +34,13 @@ pub(super) fn connect(
     h: &Handle,
     options: &Options,
     url: &Url,
-    (addr, trust): (&Addr, Option<ClientConfig>),
+    trust: Option<ClientConfig>,
     count: &Rc<Count>,
 ) -> Result<(), Error> {
     let (request, method) = request(options, url)?;
-    let tls = trust.map(|trust| (trust.alpn(&["http/1.1"]), url.name().to_owned()));
+    let tls = trust.map(|trust| trust.alpn(&["http/1.1"]));
     let plan = Plan {
-        addr: addr.clone(),
+        url: url.clone(),
         tls,
         request,
         depth: options.depth as usize,
@@ -48,8 +48,7 @@ pub(super) fn connect(
         limits: Limits::default(),
         count: Rc::clone(count),
     };
-    dial(h, Rc::new(plan));
-    Ok(())
+    dial(h, Rc::new(plan))
 }
 
 fn request(options: &Options, url: &Url) -> Result<(Vec<u8>, &'static str), Error> {
@@ -79,17 +78,16 @@ fn request(options: &Options, url: &Url) -> Result<(Vec<u8>, &'static str), Erro
     Ok((out.bytes().to_vec(), method))
 }
 
-fn dial(h: &Handle, plan: Rc<Plan>) {
-    let addr = plan.addr.clone();
+fn dial(h: &Handle, plan: Rc<Plan>) -> Result<(), Error> {
     let reader = ResponseReader::new(plan.method);
     let asked = VecDeque::with_capacity(plan.depth);
     let line =
         Line { plan: Rc::clone(&plan), asked, reader, input: Vec::new(), scratch: Scratch::new() };
     match &plan.tls {
-        // The name has been looked at with the first connection.
-        Some((trust, name)) => _ = h.connect_tls(&addr, trust, name, line),
-        None => _ = h.connect(&addr, line),
+        Some(trust) => _ = plan.url.connect_tls(h, trust, line)?,
+        None => _ = plan.url.connect(h, line),
     }
+    Ok(())
 }
 
 /// One connection.
@@ -172,6 +170,7 @@ impl raw::Handler for Line {
         }
         let plan = Rc::clone(&self.plan);
         let pause = if failed { PAUSE } else { Duration::ZERO };
-        cx.runtime().after(pause, move |h| dial(h, plan));
+        // What is wrong with the name, the first connection has told.
+        cx.runtime().after(pause, move |h| _ = dial(h, plan));
     }
 }

@@ -4,9 +4,7 @@ use std::boxed::Box;
 use std::rc::Rc;
 use std::string::String;
 
-use lodger_backend::Addr;
-
-use super::super::url::{Place, Url};
+use super::super::url::Url;
 use super::{Attempt, Body, Client, Request};
 use crate::proto::h1::Length;
 use crate::proto::h2::{Ask, Connection, Role};
@@ -39,12 +37,12 @@ impl Client {
 
 impl Attempt {
     /// Sends the request on a stream of a connection that is there, or of a new one.
-    pub(super) fn go_by_stream(mut self, url: &Url, request: &Request) {
+    pub(super) fn go_by_stream(self, url: &Url, request: &Request) {
         let client = self.client.clone();
         let h = &client.0.h;
         let origin = url.origin();
         let known = if self.retried == 0 { client.carrier(&origin) } else { None };
-        let Some(carrier) = known.or_else(|| self.dial(url, &origin)) else { return };
+        let carrier = known.unwrap_or_else(|| self.dial(url, &origin));
         let now = h.now();
         let asker = Box::new(Asker::new(Rc::new(Alone), Box::new(self), now));
         let ends = matches!(request.body, Body::None);
@@ -59,20 +57,15 @@ impl Attempt {
         request.begin(h, id);
     }
 
-    fn dial(&mut self, url: &Url, origin: &str) -> Option<ConnId> {
+    fn dial(&self, url: &Url, origin: &str) -> ConnId {
         let client = self.client.clone();
         let h = &client.0.h;
-        let to = match (&url.place, self.others.pop()) {
-            (Place::Unix(path), _) => Addr::Unix(path.into()),
-            (_, Some(addr)) => Addr::Tcp(addr),
-            (Place::Tcp { .. }, None) => return None,
-        };
         let connection = connection(h);
         let stack = Stack::H2(Box::new(connection));
-        let id = h.dial(Ok(to), None, (stack, App::Gone), |_, _, _| Ok(()));
+        let id = h.dial(url.place.to(), None, (stack, App::Gone), |_, _, _| Ok(()));
         let mut carriers = client.0.carriers.borrow_mut();
         carriers.entry(String::from(origin)).or_default().push(id);
-        Some(id)
+        id
     }
 }
 

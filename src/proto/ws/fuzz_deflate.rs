@@ -47,7 +47,7 @@ fn frames(role: Role, keeps: bool, seed: u8, stream: &[u8]) {
 /// Sends the pieces between zeros as messages, or as chunks of one; the other role receives them.
 fn messages(role: Role, agreed: Extensions, seed: u8, bytes: &[u8]) {
     let rules = Deflate::new().least(1).ratio(u32::MAX);
-    let config = || Config::default().glitches(u32::MAX, 0).deflate(rules);
+    let config = || Config::default().glitches(u32::MAX, 0).fragments(u32::MAX).deflate(rules);
     let mut from = Rig::extended(role, config(), agreed);
     let pieces: Vec<&[u8]> = bytes.split(|&b| b == 0).collect();
     for (at, piece) in pieces.iter().enumerate() {

@@ -18,7 +18,9 @@ use crate::runtime::slot::Flags;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Timing {
-    /// To the connection; `None` too on one that was there already.
+    /// To the first address; `None` too where none had to be looked up.
+    pub name: Option<Duration>,
+    /// From there to the connection; `None` too on one that was there already.
     pub connect: Option<Duration>,
     /// From the connection to the end of the TLS handshake.
     pub tls: Option<Duration>,
@@ -31,6 +33,7 @@ pub struct Timing {
 impl Timing {
     pub(crate) fn of(
         began: Micros,
+        named: Option<Micros>,
         connected: Option<Micros>,
         secured: Option<Micros>,
         head: Option<Micros>,
@@ -38,7 +41,8 @@ impl Timing {
     ) -> Self {
         let asked = secured.or(connected).unwrap_or(began);
         Self {
-            connect: connected.map(|at| at - began),
+            name: named.map(|at| at - began),
+            connect: connected.map(|at| at - named.unwrap_or(began)),
             tls: secured.zip(connected).map(|(at, from)| at - from),
             first_byte: head.map(|at| at - asked),
             total: now - began,
@@ -148,6 +152,7 @@ pub(crate) struct Asker {
     /// Of the request under way.
     pub(crate) fetch: Option<Box<dyn Fetch>>,
     pub(crate) began: Micros,
+    pub(crate) named: Option<Micros>,
     pub(crate) connected: Option<Micros>,
     pub(crate) secured: Option<Micros>,
     pub(crate) head: Option<Micros>,
@@ -161,6 +166,7 @@ impl Asker {
             owner,
             fetch: Some(fetch),
             began,
+            named: None,
             connected: None,
             secured: None,
             head: None,
@@ -169,7 +175,7 @@ impl Asker {
     }
 
     fn timing(&self, now: Micros) -> Timing {
-        Timing::of(self.began, self.connected, self.secured, self.head, now)
+        Timing::of(self.began, self.named, self.connected, self.secured, self.head, now)
     }
 
     /// The response is whole; the next one on the connection is for whoever waited behind.
@@ -179,7 +185,7 @@ impl Asker {
         fetch.closed(h, Ok(timing));
         if let Some(next) = self.owner.next() {
             (self.fetch, self.began, self.base) = (Some(next.fetch), next.began, next.base);
-            (self.connected, self.secured, self.head) = (None, None, None);
+            (self.named, self.connected, self.secured, self.head) = (None, None, None, None);
         }
     }
 
@@ -195,10 +201,11 @@ impl Asker {
     pub(crate) fn lost(&mut self, h: &Handle, id: ConnId, why: Reason) {
         let (sent, flags) =
             h.core().named(id).map_or((0, Flags::CONNECTING), |slot| (slot.sent, slot.flags));
-        let stage = match () {
-            () if flags.has(Flags::CONNECTING) => Stage::Connect,
-            () if flags.has(Flags::SHAKING) => Stage::Tls,
-            () => Stage::FirstByte,
+        let stage = match why {
+            Reason::Name(_) => Stage::Name,
+            _ if flags.has(Flags::CONNECTING) => Stage::Connect,
+            _ if flags.has(Flags::SHAKING) => Stage::Tls,
+            _ => Stage::FirstByte,
         };
         let eof = flags.has(Flags(Flags::EOF.0 | Flags::CONNECTING.0));
         // What a handshake took was no part of a request.
@@ -217,7 +224,7 @@ impl Asker {
         // That the connection ended in good order is an end all the same for those behind.
         let why = if why == Reason::Done { Reason::Eof } else { why };
         while let Some(Waiter { mut fetch, began, base }) = self.owner.next() {
-            let timing = Timing::of(began, None, None, None, h.now());
+            let timing = Timing::of(began, None, None, None, None, h.now());
             let never_sent = sent <= base;
             let failure = Failure { stage, why, timing, never_sent, unanswered: true };
             h.guarded(|h| {

@@ -6,7 +6,11 @@ use std::rc::Rc;
 use lodger::http::{Event, Failure, Fetch, FetchCx, ResponseHead, Timing, Whole};
 use lodger::{Addr, ConnId, Handle, Reason, SendError, http, raw, ws};
 
+use lodger::sim::{Datagrams, World};
+use lodger_backend::SystemText;
+
 use super::{Chaos, Tracked, peers};
+use crate::names;
 
 /// How many may be under way, so that they leave room for the scripted peers.
 const MOST: u64 = 6;
@@ -60,13 +64,33 @@ fn request(chaos: &Rc<Chaos>, kind: usize) {
     let n = chaos.below(100);
     let client = chaos.client();
     let body = peers::long(n);
+    let host = ["127.0.0.1", "one.test", "many.test", "none.test"][chaos.below(4)];
     let (ask, expected) = match kind {
-        5 => (client.get(&format!("http://127.0.0.1/text/{n}")), format!("text {n}").into_bytes()),
-        6 => (client.post(&format!("http://127.0.0.1/read/{n}"), &body), body),
-        _ => (client.post(&format!("http://127.0.0.1/echo/{n}"), &body), body),
+        5 => (client.get(&format!("http://{host}/text/{n}")), format!("text {n}").into_bytes()),
+        6 => (client.post(&format!("http://{host}/read/{n}"), &body), body),
+        _ => (client.post(&format!("http://{host}/echo/{n}"), &body), body),
     };
     let mut tracked = Tracked::new(chaos, "a request");
     ask.whole(1 << 20, move |result| tracked.answered(result, &expected));
+}
+
+/// Makes the name server of the world.
+pub(super) fn name_server(world: &World) -> Datagrams {
+    world.set_system_text(SystemText::Resolver, "nameserver 10.0.0.53\noptions timeout:1");
+    world.swallow("[2001:db8::1]:80".parse().unwrap());
+    world.datagrams("10.0.0.53:53".parse().unwrap())
+}
+
+/// Has it answer what it was asked.
+pub(super) fn answer_names(chaos: &Chaos) {
+    let known = names::knows(&[
+        ("one.test", &["127.0.0.1"]),
+        ("many.test", &["2001:db8::1", "2001:db8::2", "192.0.2.1", "127.0.0.1"]),
+    ]);
+    let names = chaos.names.borrow();
+    while let Some((from, query)) = names.as_ref().and_then(Datagrams::recv) {
+        names.iter().for_each(|server| server.send(from, &names::answer(&query, &known)));
+    }
 }
 
 /// Connects to where nobody listens.
@@ -98,6 +122,7 @@ impl Tracked {
             }
             Ok(whole) => self.chaos.wrong(format!("{}: {} {whole:?}", self.what, whole.status)),
             Err(failure) => self.chaos.count(match failure.stage {
+                http::Stage::Name => "failed by name",
                 http::Stage::Connect => "failed to connect",
                 _ => "failed later",
             }),

@@ -13,9 +13,9 @@ use rustix::net::{AddressFamily, SendFlags, SocketType, socket};
 /// With every send; SO_NOSIGPIPE on the socket keeps the signal away.
 pub(super) const SEND: SendFlags = SendFlags::empty();
 
-/// Opens a stream socket.
-pub(super) fn open(family: AddressFamily) -> io::Result<OwnedFd> {
-    let fd = socket(family, SocketType::STREAM, None)?;
+/// Opens a socket.
+pub(super) fn open(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    let fd = socket(family, kind, None)?;
     prepare(fd.as_fd())?;
     Ok(fd)
 }

@@ -17,9 +17,9 @@ pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL;
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// Opens a stream socket.
-pub(super) fn open(family: AddressFamily) -> io::Result<OwnedFd> {
-    Ok(socket_with(family, SocketType::STREAM, FLAGS, None)?)
+/// Opens a socket.
+pub(super) fn open(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    Ok(socket_with(family, kind, FLAGS, None)?)
 }
 
 /// Takes one connection. It inherits the listener's TCP_NODELAY.

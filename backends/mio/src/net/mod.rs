@@ -1,4 +1,4 @@
-//! The operating system's stream sockets: TCP and Unix.
+//! The operating system's sockets: TCP, Unix streams, and datagrams to ask name servers by.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lodger_backend::{Addr, File, Meta, Net, Sock, Source};
+use lodger_backend::{Addr, File, Meta, Net, Sock, Source, SystemText};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, ioctl_fionbio};
 use rustix::net::sockopt::{set_socket_reuseaddr, set_tcp_nodelay, socket_error, socket_type};
 use rustix::net::{
@@ -22,11 +22,11 @@ use slab::Slab;
 use unix_file::SocketFile;
 
 mod files;
-mod hosts;
 mod slab;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "linux.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "bsd.rs")]
 mod system;
+mod texts;
 mod unix_file;
 
 /// Connections that may wait for `accept`. The system may hold fewer.
@@ -87,7 +87,7 @@ impl OsNet {
     }
 
     fn listen_tcp(&self, addr: SocketAddr) -> io::Result<Sock> {
-        let fd = system::open(family(addr))?;
+        let fd = system::open(family(addr), SocketType::STREAM)?;
         set_socket_reuseaddr(&fd, true)?;
         set_tcp_nodelay(&fd, true)?;
         bind(&fd, &addr)?;
@@ -97,7 +97,7 @@ impl OsNet {
 
     fn listen_unix(&self, path: &Path) -> io::Result<Sock> {
         let addr = unix_file::address(path)?;
-        let fd = system::open(AddressFamily::UNIX)?;
+        let fd = system::open(AddressFamily::UNIX, SocketType::STREAM)?;
         match bind(&fd, &addr) {
             Err(Errno::ADDRINUSE) if unix_file::remove_stale(path, &addr) => bind(&fd, &addr)?,
             bound => bound?,
@@ -110,7 +110,7 @@ impl OsNet {
     }
 
     fn connect_tcp(&self, addr: SocketAddr) -> io::Result<Sock> {
-        let fd = system::open(family(addr))?;
+        let fd = system::open(family(addr), SocketType::STREAM)?;
         set_tcp_nodelay(&fd, true)?;
         begun(connect(&fd, &addr))?;
         Ok(self.keep(fd))
@@ -118,7 +118,7 @@ impl OsNet {
 
     fn connect_unix(&self, path: &Path) -> io::Result<Sock> {
         let addr = unix_file::address(path)?;
-        let fd = system::open(AddressFamily::UNIX)?;
+        let fd = system::open(AddressFamily::UNIX, SocketType::STREAM)?;
         begun(connect(&fd, &addr))?;
         Ok(self.keep(fd))
     }
@@ -127,15 +127,6 @@ impl OsNet {
 impl Net for OsNet {
     fn unix_time(&self) -> u64 {
         u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
-    }
-
-    fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let found = Addr::without_lookup(host, port).unwrap_or_else(|| hosts::lookup(host, port));
-        if found.is_empty() {
-            let text = "the name is not in /etc/hosts, and no name server is asked";
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
-        Ok(found)
     }
 
     fn random(&self, buf: &mut [u8]) {
@@ -162,6 +153,24 @@ impl Net for OsNet {
         match addr {
             Addr::Tcp(addr) => self.connect_tcp(*addr),
             Addr::Unix(path) => self.connect_unix(path),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn connect_datagram(&self, peer: SocketAddr) -> io::Result<Sock> {
+        let fd = system::open(family(peer), SocketType::DGRAM)?;
+        connect(&fd, &peer)?;
+        Ok(self.keep(fd))
+    }
+
+    fn system_text(
+        &self,
+        which: SystemText,
+        known: Option<u64>,
+    ) -> io::Result<Option<(u64, Vec<u8>)>> {
+        match which {
+            SystemText::Hosts => texts::read("/etc/hosts", known),
+            SystemText::Resolver => texts::read("/etc/resolv.conf", known),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }

@@ -343,7 +343,7 @@ fn what_cannot_be_adopted_is_given_back() {
     let net = net();
     let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     let datagrams = OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap());
-    let unconnected = system::open(AddressFamily::INET).unwrap();
+    let unconnected = system::open(AddressFamily::INET, SocketType::STREAM).unwrap();
     for fd in [file, datagrams, unconnected] {
         let number = fd.as_raw_fd();
         let (back, error) = net.adopt(fd).unwrap_err();

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, connect};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect};
 
 use super::system;
 
@@ -58,7 +58,7 @@ pub(super) fn remove_stale(path: &Path, addr: &SocketAddrUnix) -> bool {
 }
 
 fn nobody_answers(addr: &SocketAddrUnix) -> bool {
-    let Ok(probe) = system::open(AddressFamily::UNIX) else { return false };
+    let Ok(probe) = system::open(AddressFamily::UNIX, SocketType::STREAM) else { return false };
     connect(&probe, addr) == Err(Errno::CONNREFUSED)
 }
 

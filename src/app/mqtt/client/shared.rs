@@ -6,11 +6,10 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::format;
-use std::io;
 use std::rc::Rc;
 use std::vec::Vec;
 
-use lodger_backend::{Addr, Micros};
+use lodger_backend::Micros;
 
 use super::link::ClientLink;
 use super::{Client, ClientEvent, OnMessage, Published, QueueFull};
@@ -72,7 +71,6 @@ pub(super) struct Shared {
     pub(super) state: RefCell<State>,
     pub(super) stopped: Cell<bool>,
     waiting: Cell<Option<TimerId>>,
-    tried: Cell<usize>,
 }
 
 /// Takes the URL of a server apart. `mqtt` is read as the schemes that are known are.
@@ -99,7 +97,6 @@ impl Shared {
             state: RefCell::default(),
             stopped: Cell::new(false),
             waiting: Cell::new(None),
-            tried: Cell::new(0),
         })
     }
 
@@ -114,7 +111,7 @@ impl Shared {
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
         let ends = (Stack::Mqtt(Box::new(mqtt)), app);
-        let id = this.h.dial(this.address(), None, ends, |stack, cx, tx| match stack {
+        let id = this.h.dial(this.url.place.to(), None, ends, |stack, cx, tx| match stack {
             Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
             _ => Ok(()),
         });
@@ -130,15 +127,6 @@ impl Shared {
             .connect(&self.h, OverWs::client(link));
         // The URL was taken apart before.
         debug_assert!(dialled.is_ok());
-    }
-
-    /// Gives the address to try next.
-    fn address(&self) -> io::Result<Addr> {
-        let found = self.url.addresses(&self.h)?;
-        let turn = self.tried.get();
-        self.tried.set(turn.wrapping_add(1));
-        let at = turn.checked_rem(found.len()).and_then(|at| found.get(at).cloned());
-        at.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Lets `f` say the CONNECT.
