@@ -81,6 +81,7 @@ impl Validity {
     }
 
     /// Tells whether there is an end to silence.
+    #[cfg(feature = "ws")]
     pub(crate) fn ends(&self) -> bool {
         self.hang_up_after.is_some()
     }

@@ -24,7 +24,7 @@ use lodger_backend::{Micros, Net};
 use super::Handle;
 use super::core::{Core, Frame};
 use super::handler::{App, Secured, raw};
-use super::id::{ConnId, ListenerId, Reason};
+use super::id::{ListenerId, Reason};
 use super::serve::{self, Filled, Lent, Outcome};
 use super::slot::{Flags, Slot, State};
 use crate::io::{Out, Pool, Tx};
@@ -520,7 +520,7 @@ impl Handle {
 
     /// Tells what the TLS handshake of a connection agreed on; `None` if it is a plain one, or has
     /// not agreed yet.
-    pub fn tls(&self, id: ConnId) -> Option<Rc<Session>> {
+    pub fn tls(&self, id: super::id::ConnId) -> Option<Rc<Session>> {
         let mut core = self.core();
         core.named(id)?;
         core.session(id.index)
