@@ -387,7 +387,17 @@ impl Handle {
     }
 
     /// Notes that a connection was written to, or (`serve`) that it is to be served again.
+    #[inline(always)]
     pub(crate) fn touch(&self, core: &mut Core, index: u32, serve: bool) {
+        let Some(slot) = core.slots.get(index) else { return };
+        // What its own handler did is looked at when that returns.
+        let seen = slot.flags.has(Flags::RUNNING) && (!serve || slot.flags.has(Flags::PUMPED));
+        if !seen || core.modal != 0 {
+            self.touch_unseen(core, index, serve);
+        }
+    }
+
+    fn touch_unseen(&self, core: &mut Core, index: u32, serve: bool) {
         let Some(slot) = core.slots.get_mut(index) else { return };
         let running = slot.flags.has(Flags::RUNNING);
         if !running {

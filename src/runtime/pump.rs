@@ -50,8 +50,6 @@ pub(crate) fn pump(
             }
             #[cfg(feature = "mqtt")]
             (Event::Mqtt(event), App::Mqtt(link)) => {
-                let message = matches!(event, crate::proto::mqtt::Event::Publish(_));
-                h.core().stats.messages += u64::from(message);
                 link.event(h, &super::handler::mqtt::Port::Direct(id), event);
             }
             (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
@@ -82,7 +80,7 @@ fn poll<'s, 'a: 's>(
     scratch: &'s mut Scratch,
     more: &mut bool,
 ) -> Result<Option<Event<'s>>, Error> {
-    let Core { slots, pool, entropy, limits, now, life, .. } = core;
+    let Core { slots, pool, entropy, limits, now, life, stats, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
     };
@@ -103,6 +101,7 @@ fn poll<'s, 'a: 's>(
     let mut cx = Cx { now: *now, limits, random: &mut random };
     let event = slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))?;
     *more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
+    stats.messages += u64::from(event.as_ref().is_some_and(Event::ends_message));
     Ok(event)
 }
 
@@ -380,8 +379,8 @@ mod ws {
     ) {
         let mut cx = Cx::new(h, id);
         match event {
-            Event::Text(text) if !chunks => message(h, &mut cx, handler, Message::Text(text)),
-            Event::Binary(data) if !chunks => message(h, &mut cx, handler, Message::Binary(data)),
+            Event::Text(text) if !chunks => handler.message(&mut cx, Message::Text(text)),
+            Event::Binary(data) if !chunks => handler.message(&mut cx, Message::Binary(data)),
             Event::Text(text) => {
                 handler.chunk(&mut cx, Chunk::new(Kind::Text, true, true, text.as_bytes()));
             }
@@ -394,7 +393,7 @@ mod ws {
             Event::Data { kind, last, data, .. } => {
                 let whole = h.core().collect(id.index, data, last);
                 if let Some(whole) = whole {
-                    assembled(h, &mut cx, handler, kind, &whole);
+                    assembled(&mut cx, handler, kind, &whole);
                     h.core().pool.put(whole);
                 }
             }
@@ -409,18 +408,13 @@ mod ws {
         }
     }
 
-    fn message(h: &Handle, cx: &mut Cx<'_>, handler: &mut dyn Handler, message: Message<'_>) {
-        h.core().stats.messages += 1;
-        handler.message(cx, message);
-    }
-
-    fn assembled(h: &Handle, cx: &mut Cx<'_>, to: &mut dyn Handler, kind: Kind, whole: &[u8]) {
+    fn assembled(cx: &mut Cx<'_>, to: &mut dyn Handler, kind: Kind, whole: &[u8]) {
         match kind {
-            Kind::Binary => message(h, cx, to, Message::Binary(whole)),
+            Kind::Binary => to.message(cx, Message::Binary(whole)),
             // The codec has checked it as it arrived; it cannot be otherwise.
             Kind::Text => {
                 if let Ok(text) = core::str::from_utf8(whole) {
-                    message(h, cx, to, Message::Text(text));
+                    to.message(cx, Message::Text(text));
                 }
             }
         }

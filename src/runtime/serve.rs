@@ -171,19 +171,22 @@ pub(crate) fn with_handler(h: &Handle, index: u32, f: impl FnOnce(&Handle, ConnI
 }
 
 /// Takes the handler out of its slot, to be told of input.
-#[inline(always)]
 pub(super) fn lend(core: &mut Core, index: u32) -> Option<Lent> {
     let Core { slots, running, .. } = core;
-    let slot = slots.get_mut(index)?;
+    Some(lend_slot(slots.get_mut(index)?, running, index))
+}
+
+/// As [`lend`], of a slot that has been found.
+#[inline(always)]
+fn lend_slot(slot: &mut Slot, running: &mut Vec<u32>, index: u32) -> Lent {
     slot.flags.set(Flags::LENT);
-    let id = ConnId { index, generation: slot.generation };
     running.push(index);
-    Some(Lent {
-        id,
+    Lent {
+        id: ConnId { index, generation: slot.generation },
         app: core::mem::take(&mut slot.app),
         #[cfg(feature = "h2")]
         is_stream: slot.flags.has(Flags::STREAM),
-    })
+    }
 }
 
 /// Takes the handler out of its slot.
@@ -204,7 +207,7 @@ fn begin(core: &mut Core, index: u32) -> Option<Lent> {
 }
 
 /// Puts the handler back and does what waited for its return.
-pub(super) fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outcome) {
+pub(super) fn finish(h: &Handle, core: &mut Core, lent: Lent, outcome: &Outcome) {
     let index = lent.id.index;
     // Handlers return in the reverse order of their calls.
     if core.running.pop() != Some(index) {
@@ -212,7 +215,7 @@ pub(super) fn finish(h: &Handle, core: &mut Core, mut lent: Lent, outcome: &Outc
     }
     if let Some(slot) = core.slots.get_mut(index) {
         slot.flags.clear(Flags::LENT);
-        core::mem::swap(&mut slot.app, &mut lent.app);
+        lent.app.put_back(&mut slot.app);
     }
     core.unpark();
     match outcome {
@@ -328,7 +331,7 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
     if core.slots.get(index)?.flags.has(Flags::UNSETTLED) {
         settle(core, net, index)?;
     }
-    let Core { slots, limits, pool, now, stats, .. } = core;
+    let Core { slots, limits, pool, now, stats, running, .. } = core;
     let slot = slots.get_mut(index)?;
     if slot.state != State::Open {
         return None;
@@ -340,8 +343,28 @@ fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option
     if !kicked && !reads || slot.flags.has(Flags::FAILED) {
         return None;
     }
-    let len = if slot.extra.is_some() { unstash(core, frame, index) } else { 0 };
-    let mut filled = Filled { len, eof: false, kicked };
+    let mut filled = Filled { len: 0, eof: false, kicked };
+    if slot.extra.is_some() {
+        return fill_behind(core, net, frame, index, reads, filled);
+    }
+    if reads && let Err(e) = read(slot, net, &mut frame.rx, &mut filled, stats) {
+        core.abort(index, Reason::Io(e));
+        return None;
+    }
+    filled.eof = slot.flags.has(Flags::EOF);
+    Some((filled, lend_slot(slot, running, index)))
+}
+
+/// The end of [`fill`], where there may be a leftover.
+fn fill_behind(
+    core: &mut Core,
+    net: &dyn Net,
+    frame: &mut Frame,
+    index: u32,
+    reads: bool,
+    mut filled: Filled,
+) -> Option<(Filled, Lent)> {
+    filled.len = unstash(core, frame, index);
     let Core { slots, stats, .. } = core;
     let slot = slots.get_mut(index)?;
     if reads && let Err(e) = read(slot, net, &mut frame.rx, &mut filled, stats) {

@@ -200,6 +200,7 @@ impl Slot {
 
     /// Whether a turn has something to do here.
     #[inline]
+    #[inline(always)]
     pub(crate) fn has_work(&self, limits: &Limits) -> bool {
         let still = self.state == State::Open
             && !self.ready.is_read()

@@ -180,12 +180,12 @@ impl Handle {
         busy |= self.run_sinks();
         busy |= self.fire_due();
         let mut ops = 0;
-        while self.is_on() {
+        loop {
             let next = {
                 let mut core = self.core();
                 // Whoever was served may have looked at the clock.
                 let over = ops > 0 && core.now >= core.slice_ends;
-                if over { None } else { core.runq.pop_front() }
+                if over || core.life != Life::On { None } else { core.runq.pop_front() }
             };
             let Some(index) = next else { break };
             serve::serve(self, frame, index);

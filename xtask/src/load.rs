@@ -29,28 +29,41 @@ impl Kind {
 #[derive(Clone)]
 pub(crate) struct Exchange {
     request: Vec<u8>,
-    /// The frame that must come back; `None` for `/plaintext`, whose answer is learned.
-    echo: Option<Vec<u8>>,
+    expected: Expected,
     /// How many are sent at once.
     depth: usize,
+}
+
+/// What must come back.
+#[derive(Clone)]
+enum Expected {
+    /// This frame.
+    Frame(Vec<u8>),
+    /// A response with this body; how long its head is, is learned.
+    Body(Vec<u8>),
 }
 
 impl Exchange {
     /// A WebSocket message of at most 65,535 bytes, echoed. `opcode`: [`TEXT`] or [`BINARY`].
     pub(crate) fn echo(opcode: u8, payload: &[u8]) -> Self {
         let request = frame(opcode, payload, Some([0x12, 0x34, 0x56, 0x78]));
-        Self { request, echo: Some(frame(opcode, payload, None)), depth: 1 }
+        Self { request, expected: Expected::Frame(frame(opcode, payload, None)), depth: 1 }
     }
 
     /// `GET /plaintext` with these fields, each with its line end.
     pub(crate) fn plaintext(fields: &str) -> Self {
-        let request = format!("GET /plaintext HTTP/1.1\r\n{fields}\r\n").into_bytes();
-        Self { request, echo: None, depth: 1 }
+        Self::get("/plaintext", fields, HELLO.to_vec())
+    }
+
+    /// `GET` of `path` with these fields, each with its line end, which is answered with `body`.
+    pub(crate) fn get(path: &str, fields: &str, body: Vec<u8>) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\n{fields}\r\n").into_bytes();
+        Self { request, expected: Expected::Body(body), depth: 1 }
     }
 
     /// Tells whether it goes over a WebSocket.
     pub(crate) fn is_echo(&self) -> bool {
-        self.echo.is_some()
+        matches!(self.expected, Expected::Frame(_))
     }
 
     /// Sends so many at once, and waits for the answers to all of them.
@@ -73,7 +86,7 @@ pub(crate) struct Load {
 /// What an answer looks like. Its length is that of the first one.
 enum Answer {
     Exactly(Vec<u8>),
-    Ends(&'static [u8]),
+    Ends(Vec<u8>),
 }
 
 /// Opcodes of RFC 6455, section 5.2.
@@ -91,13 +104,13 @@ impl Load {
 
     /// As [`open`](Self::open), for any exchange.
     pub(crate) fn with(exchange: Exchange, port: u16, peers: usize) -> Res<Self> {
-        let Exchange { request, echo, depth } = exchange;
-        let open = || if echo.is_some() { websocket(port) } else { connect(port) };
+        let open = || if exchange.is_echo() { websocket(port) } else { connect(port) };
         let mut peers = (0..peers).map(|_| open()).collect::<Res<Vec<_>>>()?;
         let first = peers.first_mut().ok_or("no connection")?;
-        let (length, answer) = match echo {
-            Some(frame) => (frame.len(), Answer::Exactly(frame)),
-            None => (plaintext_length(first, &request)?, Answer::Ends(HELLO)),
+        let Exchange { request, expected, depth } = exchange;
+        let (length, answer) = match expected {
+            Expected::Frame(frame) => (frame.len(), Answer::Exactly(frame)),
+            Expected::Body(body) => (learn(first, &request, &body)?, Answer::Ends(body)),
         };
         let (request, buffer) = (request.repeat(depth), vec![0; length * depth]);
         Ok(Self { peers, request, answer, buffer, depth })
@@ -165,9 +178,13 @@ impl Load {
 fn check(answer: &Answer, got: &[u8]) -> Res {
     let good = match answer {
         Answer::Exactly(want) => got == want,
-        Answer::Ends(end) => got.starts_with(b"HTTP/1.1 200 ") && got.ends_with(end),
+        Answer::Ends(body) => got.starts_with(b"HTTP/1.1 200 ") && got.ends_with(body),
     };
-    if good { Ok(()) } else { Err(format!("a wrong answer: {:?}", crate::sh::text(got)).into()) }
+    if good {
+        Ok(())
+    } else {
+        Err(format!("a wrong answer: {:?}", crate::sh::text(got.get(..400).unwrap_or(got))).into())
+    }
 }
 
 /// Opens a WebSocket connection to `/echo` and reads the handshake's answer to its end.
@@ -225,15 +242,15 @@ fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
 }
 
 /// Asks once, to learn how long an answer is: all answers to one request have the same length.
-fn plaintext_length(peer: &mut TcpStream, request: &[u8]) -> Res<usize> {
+fn learn(peer: &mut TcpStream, request: &[u8], body: &[u8]) -> Res<usize> {
     peer.write_all(request)?;
     let head = read_head(peer)?;
-    let mut body = [0; HELLO.len()];
-    peer.read_exact(&mut body)?;
-    if body == HELLO {
+    let mut got = vec![0; body.len()];
+    peer.read_exact(&mut got)?;
+    if got == body {
         Ok(head.len() + body.len())
     } else {
-        Err("the body of /plaintext is not `Hello, World!`".into())
+        Err("a body is not what was asked for".into())
     }
 }
 

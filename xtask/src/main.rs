@@ -17,6 +17,7 @@ mod hosts;
 mod install;
 mod load;
 mod mqtt;
+mod nginx;
 mod platforms;
 mod proc;
 mod program;

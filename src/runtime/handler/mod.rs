@@ -70,6 +70,17 @@ impl core::fmt::Debug for App {
 }
 
 impl App {
+    /// Puts it back to where it was taken from.
+    #[inline(always)]
+    pub(crate) fn put_back(self, place: &mut Self) {
+        if matches!(place, Self::Gone) {
+            // Nothing to drop, which the compiler does not see.
+            core::mem::forget(core::mem::replace(place, self));
+        } else {
+            *place = self;
+        }
+    }
+
     /// Tells that output is wanted again: `room` bytes would be taken.
     pub(crate) fn writable(&mut self, h: &Handle, id: ConnId, room: usize) {
         match self {

@@ -1,9 +1,9 @@
-//! Draws the ratios to the floor as bars, in SVG.
+//! Draws the ratios to the floor, or to nginx, as bars, in SVG.
 
 use std::fmt::Write;
 
 use super::measure::Cost;
-use super::report::floor_of;
+use super::report::base_of;
 use super::rows::{Row, Server};
 use crate::Res;
 
@@ -44,7 +44,7 @@ pub(super) fn draw(rows: &[(Row, Vec<Cost>)]) -> Res<String> {
     let height: f64 = 30.0 + rows.iter().map(|(_, costs)| tall(costs)).sum::<f64>();
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n\
-         <title>Processor time of the server an operation, as a multiple of the floor's</title>\n"
+         <title>Processor time of the server an operation, as a multiple of the light bar's</title>\n"
     );
     svg.push_str(STYLE);
     grid(&mut svg, height)?;
@@ -52,7 +52,12 @@ pub(super) fn draw(rows: &[(Row, Vec<Cost>)]) -> Res<String> {
     for (row, costs) in rows {
         writeln!(svg, "<text class=\"row\" x=\"8\" y=\"{}\">{}</text>", top + 14.0, row.name)?;
         for (number, cost) in costs.iter().enumerate() {
-            bar(&mut svg, top + HEAD + number as f64 * STEP, cost, cost.least() / floor_of(costs))?;
+            bar(
+                &mut svg,
+                top + HEAD + number as f64 * STEP,
+                cost,
+                cost.least() / base_of(row, costs),
+            )?;
         }
         top += tall(costs);
     }
@@ -76,7 +81,7 @@ fn grid(svg: &mut String, height: f64) -> Res {
 
 fn bar(svg: &mut String, top: f64, cost: &Cost, ratio: f64) -> Res {
     let class = match cost.who {
-        Server::Floor => "bar floor",
+        Server::Floor | Server::Nginx => "bar floor",
         Server::Lodger => "bar lodger",
         Server::Hyper | Server::FastWebsockets | Server::Tungstenite => "bar",
     };

@@ -50,7 +50,7 @@ struct Running {
 
 impl Running {
     fn start(who: Who, row: &Row, cores: Cores) -> Res<Self> {
-        let server = Server::spawn(cores.server(&who.program()).args(who.args()))?;
+        let server = who.start(row.protocol, cores)?;
         let load = Load::with(row.exchange.clone(), server.port(), row.peers)?;
         Ok(Self { server, load, cost: Cost::new(who) })
     }
@@ -69,7 +69,7 @@ impl Running {
 /// Measures every server that speaks the row's protocol.
 pub(super) fn row(row: &Row, plan: Plan, cores: Cores, peers: bool) -> Res<Vec<Cost>> {
     let who = Who::ALL.into_iter().filter(|who| who.speaks(row.protocol));
-    let who = who.filter(|who| peers || !who.is_peer());
+    let who = who.filter(|who| who.is_here(peers));
     let mut all = who.map(|who| start(who, row, cores)).collect::<Res<Vec<_>>>()?;
     for running in &mut all {
         running.load.run_for(plan.round / 4).map_err(|error| of(running.cost.who, &*error))?;

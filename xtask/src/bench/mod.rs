@@ -7,6 +7,7 @@
 
 mod chart;
 mod cores;
+mod files;
 mod floor;
 mod measure;
 mod report;

@@ -46,6 +46,7 @@ impl Report {
         writeln!(page, "{}\n", self.machine)?;
         self.costs(&mut page)?;
         self.rates(&mut page)?;
+        self.of_files(&mut page)?;
         self.of_timers(&mut page)?;
         self.of_floor(&mut page)?;
         Ok(page)
@@ -53,43 +54,45 @@ impl Report {
 
     fn costs(&self, page: &mut String) -> Res {
         page.push_str(COSTS);
-        self.table(page, "aim", |row, cost, floor| {
-            let (least, median) = (cost.least(), cost.median());
-            let ratio = least / floor;
-            let over = cost.who == Server::Lodger && row.aim.is_some_and(|aim| ratio > aim);
-            let mark = if over { " over" } else { "" };
-            format!("{} · {} ({ratio:.2}x{mark})", digits(least), digits(median))
-        })
+        self.table(page, &MESSAGES, "aim", figure)
+    }
+
+    fn of_files(&self, page: &mut String) -> Res {
+        page.push_str(FILES);
+        self.table(page, &FILE_SERVERS, "aim", figure)
     }
 
     fn rates(&self, page: &mut String) -> Res {
         page.push_str(RATES);
-        self.table(page, "", |_, cost, _| format!("{:.1}", cost.rate / 1000.0))
+        self.table(page, &MESSAGES, "", |_, cost, _| format!("{:.1}", cost.rate / 1000.0))
     }
 
-    /// Writes a table with a column for each server. `aim`: the heading of the column for what
+    /// Writes a table with a column for each of `servers`, and the rows that any of them is the base
+    /// of. `aim`: the heading of the column for what
     /// lodger aims at, or empty for no such column.
     fn table(
         &self,
         page: &mut String,
+        servers: &[Server],
         aim: &str,
         cell: impl Fn(&Row, &Cost, f64) -> String,
     ) -> Res {
         let aims = !aim.is_empty();
         let mut head = String::from("| load |");
-        for server in Server::ALL {
+        for server in servers {
             write!(head, " {} |", server.name())?;
         }
         if aims {
             write!(head, " {aim} |")?;
         }
-        let columns = Server::ALL.len() + usize::from(aims);
+        let columns = servers.len() + usize::from(aims);
         writeln!(page, "{head}\n| --- |{}", " ---: |".repeat(columns))?;
-        for (row, costs) in &self.rows {
+        let rows = self.rows.iter().filter(|(row, _)| servers.contains(&row.protocol.base()));
+        for (row, costs) in rows {
             write!(page, "| {} |", row.name)?;
-            for server in Server::ALL {
-                let cost = costs.iter().find(|cost| cost.who == server);
-                let text = cost.map(|cost| cell(row, cost, floor_of(costs)));
+            for server in servers {
+                let cost = costs.iter().find(|cost| cost.who == *server);
+                let text = cost.map(|cost| cell(row, cost, base_of(row, costs)));
                 write!(page, " {} |", text.unwrap_or_default())?;
             }
             if aims {
@@ -123,21 +126,37 @@ impl Report {
     }
 }
 
+/// Who answers messages and small requests, in the order of the columns.
+const MESSAGES: [Server; 5] =
+    [Server::Floor, Server::Lodger, Server::Hyper, Server::FastWebsockets, Server::Tungstenite];
+
+/// Who serves files.
+const FILE_SERVERS: [Server; 2] = [Server::Nginx, Server::Lodger];
+
+/// Gives the cell of a server's cost.
+fn figure(row: &Row, cost: &Cost, base: f64) -> String {
+    let (least, median) = (cost.least(), cost.median());
+    let ratio = least / base;
+    let over = cost.who == Server::Lodger && row.aim.is_some_and(|aim| ratio > aim);
+    let mark = if over { " over" } else { "" };
+    format!("{} · {} ({ratio:.2}x{mark})", digits(least), digits(median))
+}
+
 /// Gives one line about a row, for who watches.
 pub(super) fn line(row: &Row, costs: &[Cost]) -> String {
-    let floor = floor_of(costs);
+    let base = base_of(row, costs);
     let one = |cost: &Cost| {
         let (name, least) = (cost.who.name(), cost.least());
-        format!("{name} {} ({:.2}x)", digits(least), least / floor)
+        format!("{name} {} ({:.2}x)", digits(least), least / base)
     };
     let aim = row.aim.map(|aim| format!("; aim {aim}x")).unwrap_or_default();
     costs.iter().map(one).collect::<Vec<_>>().join(", ") + &aim
 }
 
-/// Gives the floor's figure of a row; it is always measured.
-pub(super) fn floor_of(costs: &[Cost]) -> f64 {
-    let floor = costs.iter().find(|cost| cost.who == Server::Floor);
-    floor.map_or(f64::NAN, Cost::least)
+/// Gives the figure that those of a row are compared with.
+pub(super) fn base_of(row: &Row, costs: &[Cost]) -> f64 {
+    let base = costs.iter().find(|cost| cost.who == row.protocol.base());
+    base.map_or(f64::NAN, Cost::least)
 }
 
 /// Three significant digits, for figures from 0.1 to 999.
@@ -201,6 +220,14 @@ const RATES: &str = "\
 
 Thousands of operations a second, of the fastest round. The loader is one thread, and is often what
 limits it.
+
+";
+
+const FILES: &str = "\
+## Files
+
+As above, for files of a folder; in brackets as a multiple of Debian's nginx, which is one process
+with sendfile and its cache of open files.
 
 ";
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::{Cores, files};
 use crate::load::{BINARY, Exchange};
-use crate::sh;
+use crate::server::Server as Process;
+use crate::{Res, sh};
 
 /// A kind of load.
 pub(super) struct Row {
@@ -11,7 +13,7 @@ pub(super) struct Row {
     pub(super) exchange: Exchange,
     pub(super) peers: usize,
     pub(super) protocol: Protocol,
-    /// What lodger aims at, as a multiple of the floor.
+    /// What lodger aims at, as a multiple of the [base](Protocol::base).
     pub(super) aim: Option<f64>,
 }
 
@@ -19,6 +21,18 @@ pub(super) struct Row {
 pub(super) enum Protocol {
     Ws,
     H1,
+    /// Files over HTTP/1.1.
+    Files,
+}
+
+impl Protocol {
+    /// What the others are a multiple of.
+    pub(super) fn base(self) -> Server {
+        match self {
+            Self::Ws | Self::H1 => Server::Floor,
+            Self::Files => Server::Nginx,
+        }
+    }
 }
 
 /// A program that is measured.
@@ -29,12 +43,19 @@ pub(super) enum Server {
     Hyper,
     FastWebsockets,
     Tungstenite,
+    Nginx,
 }
 
 impl Server {
     /// In the order of the columns.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Floor, Self::Lodger, Self::Hyper, Self::FastWebsockets, Self::Tungstenite];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Nginx,
+        Self::Floor,
+        Self::Lodger,
+        Self::Hyper,
+        Self::FastWebsockets,
+        Self::Tungstenite,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -43,38 +64,54 @@ impl Server {
             Self::Hyper => "hyper",
             Self::FastWebsockets => "fastwebsockets",
             Self::Tungstenite => "tokio-tungstenite",
+            Self::Nginx => "nginx",
         }
     }
 
-    pub(super) fn program(self) -> PathBuf {
+    /// Starts it on the server's processor.
+    pub(super) fn start(self, protocol: Protocol, cores: Cores) -> Res<Process> {
+        let run = |program: PathBuf| Process::spawn(&mut cores.server(&program));
+        let lodger = ["serve", "--listen", "127.0.0.1:0"];
         match self {
-            Self::Floor => sh::target("release/floor"),
-            Self::Lodger => sh::lodger(),
-            Self::Hyper => sh::target("peers/release/hyper"),
-            Self::FastWebsockets => sh::target("peers/release/fastwebsockets"),
-            Self::Tungstenite => sh::target("peers/release/tungstenite"),
-        }
-    }
-
-    pub(super) fn args(self) -> &'static [&'static str] {
-        match self {
-            Self::Lodger => &["serve", "--listen", "127.0.0.1:0"],
-            Self::Floor | Self::Hyper | Self::FastWebsockets | Self::Tungstenite => &[],
+            Self::Nginx => files::nginx(cores),
+            Self::Lodger => {
+                let mut command = cores.server(&sh::lodger());
+                command.args(lodger);
+                if protocol == Protocol::Files {
+                    command.arg(files::folder()?.join("www"));
+                }
+                Process::spawn(&mut command)
+            }
+            Self::Floor => run(floor()),
+            Self::Hyper => run(sh::target("peers/release/hyper")),
+            Self::FastWebsockets => run(sh::target("peers/release/fastwebsockets")),
+            Self::Tungstenite => run(sh::target("peers/release/tungstenite")),
         }
     }
 
     pub(super) fn speaks(self, protocol: Protocol) -> bool {
         match self {
-            Self::Floor | Self::Lodger => true,
+            Self::Lodger => true,
+            Self::Floor => protocol != Protocol::Files,
+            Self::Nginx => protocol == Protocol::Files,
             Self::Hyper => protocol == Protocol::H1,
             Self::FastWebsockets | Self::Tungstenite => protocol == Protocol::Ws,
         }
     }
 
-    /// Tells whether it is one of those that are built apart.
-    pub(super) fn is_peer(self) -> bool {
-        !matches!(self, Self::Floor | Self::Lodger)
+    /// Tells whether it is there: `peers` says whether those that are built apart are.
+    pub(super) fn is_here(self, peers: bool) -> bool {
+        match self {
+            Self::Floor | Self::Lodger => true,
+            Self::Nginx => sh::have("nginx"),
+            Self::Hyper | Self::FastWebsockets | Self::Tungstenite => peers,
+        }
     }
+}
+
+/// The program of [`Server::Floor`].
+pub(super) fn floor() -> PathBuf {
+    sh::target("release/floor")
 }
 
 /// A browser's fields for a page: twelve of them, some 650 bytes.
@@ -109,7 +146,14 @@ pub(super) fn all() -> Vec<Row> {
         row("GET /plaintext, 256 connections", h1(HOST, 1), 256, Some(1.15)),
         row("GET /plaintext, 32 connections, 16 deep", h1(HOST, 16), 32, Some(2.5)),
         row("GET /plaintext as a browser, 32 connections", h1(BROWSER, 1), 32, None),
+        file("a file of 10 KB, 32 connections", "/small.bin", files::SMALL, 32),
+        file("a file of 1 MB, 8 connections", "/large.bin", files::LARGE, 8),
     ]
+}
+
+fn file(name: &'static str, path: &str, size: usize, peers: usize) -> Row {
+    let exchange = Exchange::get(path, HOST, files::content(size));
+    Row { name, exchange, peers, protocol: Protocol::Files, aim: Some(1.1) }
 }
 
 fn row(name: &'static str, exchange: Exchange, peers: usize, aim: Option<f64>) -> Row {

@@ -1,17 +1,15 @@
 //! `lodger fetch` and `lodger ws` against servers that are not ours: nginx, and Node's `ws`.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::{check, expect, scratch};
 use crate::server::Server;
 use crate::steps::{Outcome, Steps};
-use crate::{Res, install, sh};
+use crate::{Res, install, nginx, sh};
 
 pub(super) fn run(steps: &mut Steps) {
-    steps.step("program: fetch from nginx", nginx);
+    steps.step("program: fetch from nginx", from_nginx);
     steps.step("program: ws to Node's `ws`", node);
 }
 
@@ -38,19 +36,9 @@ impl Nginx {
         for file in &files {
             sh::run(5, "touch", &["-d", "1 hour ago", &file.to_string_lossy()])?;
         }
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        std::fs::write(dir.join("nginx.conf"), config(&dir, port))?;
-        let start =
-            "echo \"http://127.0.0.1:$2/\"; exec nginx -p \"$1\" -e \"$1/error.log\" -c nginx.conf";
-        let mut command = Command::new("sh");
-        command.args(["-c", start, "sh"]).arg(&dir).arg(port.to_string());
-        let process = Server::spawn(&mut command)?;
-        let begun = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            check(begun.elapsed() < Duration::from_secs(10), || "nginx does not listen".into())?;
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(Self { dir, base: format!("http://127.0.0.1:{port}"), big, _process: process })
+        let process = nginx::start(&mut Command::new("sh"), &dir, HTTP, ROUTES)?;
+        let base = format!("http://127.0.0.1:{}", process.port());
+        Ok(Self { dir, base, big, _process: process })
     }
 
     /// Runs `lodger fetch` in the folder by a line of shell: `$L` is the program, `$U` the server.
@@ -61,22 +49,14 @@ impl Nginx {
     }
 }
 
-fn config(dir: &Path, port: u16) -> String {
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("    {kind}_temp_path {}/{kind};\n", dir.display()))
-        .collect();
-    format!(
-        "daemon off;\nmaster_process off;\npid {dir}/pid;\nevents {{ worker_connections 64; }}\n\
-         http {{\n    access_log off;\n    gzip on;\n    default_type text/html;\n{temporary}\
-         server {{\n        listen 127.0.0.1:{port};\n        root {dir}/www;\n        \
-         location = /old {{ return 302 /big.bin; }}\n        \
-         location = /busy {{ return 503; }}\n    }}\n}}\n",
-        dir = dir.display()
-    )
-}
+const HTTP: &str = "    gzip on;\n    default_type text/html;\n";
 
-fn nginx() -> Res<Outcome> {
+const ROUTES: &str = "        \
+location = /old { return 302 /big.bin; }
+        location = /busy { return 503; }
+";
+
+fn from_nginx() -> Res<Outcome> {
     if !sh::have("nginx") {
         return Ok(Outcome::Skipped("no nginx".into()));
     }
