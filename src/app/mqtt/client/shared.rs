@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::format;
 use std::rc::Rc;
+use std::string::String;
 use std::vec::Vec;
 
 use lodger_backend::Micros;
@@ -73,18 +74,27 @@ pub(super) struct Shared {
     waiting: Cell<Option<TimerId>>,
 }
 
-/// Takes the URL of a server apart. `mqtt` is read as the schemes that are known are.
+/// Takes the URL of a server apart. `mqtt` and `mqtts` are read as the schemes that are known are.
 pub(super) fn parse(url: &str) -> Result<Url, Error> {
-    match url.strip_prefix("mqtt://").or_else(|| url.strip_prefix("tcp://")) {
-        Some(rest) => {
-            let port = rest.rsplit(']').next().unwrap_or(rest).contains(':');
-            let port = if port { "" } else { ":1883" };
-            Url::parse(&format!("http://{}{port}/", rest.trim_end_matches('/')))
-        }
-        None if url.starts_with("unix:") => Url::parse(url),
-        None if cfg!(feature = "ws") && url.starts_with("ws://") => Url::parse(url),
-        None => Err(Error::misuse("an MQTT URL begins with mqtt://, unix: or ws://")),
-    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (scheme, own) = match &*scheme.to_ascii_lowercase() {
+        "mqtt" | "tcp" => ("http", 1883),
+        "mqtts" => ("https", 8883),
+        "ws" | "wss" if cfg!(feature = "ws") => return Url::parse(url),
+        "" if url.starts_with("unix:") => return Url::parse(url),
+        _ => return Err(Error::misuse(SCHEMES)),
+    };
+    let rest = rest.trim_end_matches('/');
+    let named = rest.rsplit(']').next().unwrap_or(rest).contains(':');
+    let port = if named { String::new() } else { format!(":{own}") };
+    Url::parse(&format!("{scheme}://{rest}{port}/"))
+}
+
+const SCHEMES: &str = "an MQTT URL begins with mqtt://, mqtts://, unix:, ws:// or wss://";
+
+/// Gives what a handshake of TLS offers: MQTT, or what carries it.
+pub(super) fn alpn(carried: bool) -> &'static [&'static str] {
+    if carried { &["http/1.1"] } else { &["mqtt"] }
 }
 
 impl Shared {
@@ -108,10 +118,12 @@ impl Shared {
             this.dial_websocket(link);
             return;
         }
+        // What is wrong with the name, `connect` has told.
+        let Ok(channel) = this.client.trust.channel(&this.url) else { return };
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
         let ends = (Stack::Mqtt(Box::new(mqtt)), app);
-        let id = this.h.dial(this.url.place.to(), None, ends, |stack, cx, tx| match stack {
+        let id = this.h.dial(this.url.place.to(), channel, ends, |stack, cx, tx| match stack {
             Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
             _ => Ok(()),
         });
@@ -121,8 +133,7 @@ impl Shared {
     #[cfg(feature = "ws")]
     fn dial_websocket(&self, link: ClientLink) {
         use crate::app::mqtt::carried::{OverWs, websocket_config};
-        let url = format!("ws://{}{}", self.url.host(), self.url.target());
-        let dialled = crate::app::ws_client::Client::new(&url)
+        let dialled = crate::app::ws_client::Client::to(&self.url, &self.client.trust)
             .config(websocket_config(&self.limits))
             .connect(&self.h, OverWs::client(link));
         // The URL was taken apart before.
