@@ -331,6 +331,9 @@ pub(crate) fn steps(steps: &mut Steps, features: &str) {
         check_each(steps, &[], true);
     }
     steps.step("the laws in Node.js", laws_in_node);
+    steps.step("the laws in asyncio", || laws_in_python("asyncio", "python3"));
+    let python = sh::target("python/bin/python").to_string_lossy().into_owned();
+    steps.step("the laws in uvloop", || laws_in_python("uvloop", &python));
 }
 
 /// The kit inside Node, whose loop is no test's own: an addon, and a process for each law.
@@ -341,6 +344,21 @@ fn laws_in_node() -> Res<Outcome> {
     sh::run(1200, "cargo", &["build", "--locked", "-p", "lodger-libuv-node"])?;
     let addon = sh::target("debug/liblodger_libuv_node.so").to_string_lossy().into_owned();
     let output = sh::run(600, "node", &["backends/libuv/tests/node/run.js", &addon])?;
+    let last = sh::text(&output.stdout).lines().last().unwrap_or_default().to_owned();
+    Ok(Outcome::Passed(last))
+}
+
+/// The kit inside Python's loops, likewise.
+fn laws_in_python(kind: &str, python: &str) -> Res<Outcome> {
+    if sh::run(20, python, &["-c", &format!("import {kind}")]).is_err() {
+        return Ok(Outcome::Skipped(format!("no {kind}")));
+    }
+    sh::run(1200, "cargo", &["build", "--locked", "-p", "lodger-foreign-python"])?;
+    let library = sh::target("debug/liblodger_foreign_python.so").to_string_lossy().into_owned();
+    let script = "backends/foreign/tests/python/run.py";
+    // With its own thread of the kernel's, io_uring would count as one of the guest's.
+    let mut command = sh::command(600, python, &[script, &library, kind]);
+    let output = sh::check(command.env("UV_USE_IO_URING", "0"))?;
     let last = sh::text(&output.stdout).lines().last().unwrap_or_default().to_owned();
     Ok(Outcome::Passed(last))
 }

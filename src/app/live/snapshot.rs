@@ -135,6 +135,9 @@ fn connection(j: &mut Json<'_>, conn: &ConnInfo) {
         j.key("proto").text(short(conn.protocol));
         j.key("path").text(&conn.path);
         j.key("peer").text(&conn.peer);
+        if !conn.tls.is_empty() {
+            j.key("tls").text(&conn.tls);
+        }
         j.key("rx").number(conn.received);
         j.key("tx").number(conn.sent);
         j.key("age_us").number(micros(conn.age));
@@ -146,6 +149,8 @@ fn connection(j: &mut Json<'_>, conn: &ConnInfo) {
 fn short(protocol: &str) -> &str {
     match protocol {
         "websocket" => "ws",
+        "http/2" => "h2",
+        "http/2 stream" | "http/2 stream of a client" => "h2 stream",
         other => other,
     }
 }
