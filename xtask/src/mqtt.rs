@@ -22,6 +22,7 @@ pub(crate) fn run(what: &str) -> ExitCode {
             steps.step("mqtt: paho-mqtt and aiomqtt", interop);
             steps.step("npm packages", install::npm);
             steps.step("mqtt: the package mqtt over WebSocket", over_websocket);
+            steps.step("mqtt: a browser over WebSocket", in_browser);
         }
         "kill" => _ = steps.step("mqtt: killed 100 times", kill),
         "bench" if built => _ = steps.step("mqtt: beside mosquitto", bench),
@@ -115,6 +116,19 @@ pub(crate) fn over_websocket() -> Res<Outcome> {
     let script = sh::root().join("tests/mqtt/websocket.js").to_string_lossy().into_owned();
     let mut node = sh::command(60, "node", &[&script, &port]);
     let output = sh::check(node.env("NODE_PATH", install::node_modules()))?;
+    Ok(Outcome::Passed(sh::text(&output.stdout).trim().to_owned()))
+}
+
+/// Has a page in Chromium speak MQTT over WebSocket to `lodger serve --mqtt`.
+pub(crate) fn in_browser() -> Res<Outcome> {
+    let modules = install::node_modules();
+    let there = ["mqtt", "playwright-core"].iter().all(|name| modules.join(name).is_dir());
+    if !there || !sh::have("chromium") || !sh::have("node") {
+        let what = "no chromium, node, or npm packages mqtt and playwright-core";
+        return Ok(Outcome::Skipped(what.into()));
+    }
+    let mut node = sh::command(120, "node", &["tests/mqtt/browser.mjs"]);
+    let output = sh::check(node.arg(sh::lodger()).arg(modules))?;
     Ok(Outcome::Passed(sh::text(&output.stdout).trim().to_owned()))
 }
 
