@@ -435,7 +435,8 @@ impl Mqtt {
             }
             (State::Open, _) => self.say_goodbye(tx, bad.code),
             (State::Asked | State::Challenged, _)
-                if self.role == Role::Server && self.version == Version::V5 => {
+                if self.role == Role::Server && self.version == Version::V5 =>
+            {
                 put_connack(tx, self.version, bad.code);
             }
             _ => {}
@@ -458,7 +459,9 @@ impl Mqtt {
         let keep_alive = Duration::from_secs(u64::from(self.keep_alive));
         match (self.state, self.role) {
             (State::Closed, _) => None,
-            (State::First | State::Asked | State::Challenged, _) => Some(self.began + limits.mqtt.connect_within),
+            (State::First | State::Asked | State::Challenged, _) => {
+                Some(self.began + limits.mqtt.connect_within)
+            }
             (State::Open, _) if keep_alive.is_zero() => None,
             // Section 3.1.2.10: one and a half times the keep-alive.
             (State::Open, Role::Server) => Some(self.heard + keep_alive * 3 / 2),
