@@ -42,6 +42,10 @@ impl Handle {
         length: h1::Length,
         whole: Option<&[u8]>,
     ) -> ConnId {
+        if self.is_dead() {
+            // Nobody would bury its slot any more.
+            return self.refuse(Stack::default(), App::Client(asker));
+        }
         let mut core = self.core();
         let core = &mut *core;
         self.time(core);
