@@ -33,7 +33,8 @@ pub enum ClientEvent<'a> {
     },
     /// The server has refused it. It tries again by its policy.
     Refused(Code),
-    /// The connection has ended, or an attempt has failed.
+    /// The connection has ended, or an attempt has failed. Without another attempt it is the last
+    /// event, and what became of every message has been told.
     Disconnected {
         /// What the transport says.
         why: Reason,
@@ -355,7 +356,7 @@ impl Connection {
         f: impl Fn(&Handle, &Publish<'_>) + 'static,
     ) -> Result<Subscription, Error> {
         check_filter(filter, &self.0.limits)?;
-        let user = self.0.add_user(filter, options, Rc::new(f));
+        let user = self.0.add_user(filter, options, Box::new(f));
         Ok(Subscription { shared: Rc::clone(&self.0), filter: filter.into(), user })
     }
 
@@ -365,7 +366,7 @@ impl Connection {
         state.session.in_flight() + state.session.queued()
     }
 
-    /// Says goodbye, and does not connect again. What waits is lost.
+    /// Says goodbye, and does not connect again. What waits is lost, and a turn tells so.
     pub fn close(&self) {
         self.0.close();
     }
