@@ -81,6 +81,12 @@ impl Client {
         }
     }
 
+    /// Prepares one for a URL that is taken apart already.
+    #[cfg(feature = "mqtt")]
+    pub(super) fn to(url: &Url, trust: &Trust) -> Self {
+        Self { url: Ok(url.clone()), trust: trust.clone(), ..Self::new("") }
+    }
+
     /// Sets whom wss trusts. Unless set, it is whom the system trusts.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: &ClientConfig) -> Self {

@@ -583,3 +583,149 @@ fn options_of_mqtt_5_are_kept() {
     assert_eq!(log.take(), ["t other"]);
     rig.end();
 }
+
+/// MQTT 5.0, section 4.2, over TLS with what RFC 7301 registers for it; and in wss.
+#[cfg(feature = "tls")]
+#[test]
+fn tls_carries_the_same_and_agrees_on_its_name() {
+    for (url, alpn) in [("mqtts://localhost:80", "mqtt"), ("wss://localhost:80/mqtt", "http/1.1")] {
+        let rig = Rig::new(Trigger::Edge);
+        let (server, trust) = crate::tls::configs(&["localhost"]);
+        let broker = Broker::new(&rig.rt, BrokerConfig::new());
+        if url.starts_with("wss") {
+            let config = lodger::mqtt::websocket_config(&lodger::MqttLimits::default());
+            let carries = broker.clone();
+            let routes =
+                http::Server::new().ws_with("/mqtt", config, move |_| Ok(carries.websocket()));
+            rig.serve(lodger::tls::Server::new(&server, routes));
+        } else {
+            rig.serve(lodger::tls::Server::new(&server, broker.clone()));
+        }
+        let log = Log::default();
+        let hears = connected(&rig, Client::new(url).tls(&trust));
+        let says = connected(&rig, Client::new(url).tls(&trust).version(Version::V4).id("s"));
+        let _sub = hears.subscribe("a/#", Qos::ExactlyOnce, into(&log)).unwrap();
+        rig.run_for(ms(20));
+
+        for (i, qos) in QOS.into_iter().enumerate() {
+            says.publish(Outgoing::new("a/b", &[b'0' + i as u8]).qos(qos)).unwrap();
+        }
+        rig.run_for(ms(50));
+
+        assert_eq!(log.take(), ["a/b 0", "a/b 1", "a/b 2"], "{url}");
+        for info in rig.rt.connections(9) {
+            let session = rig.rt.tls(info.id).unwrap();
+            assert_eq!(session.alpn(), Some(alpn.as_bytes()), "{url}");
+        }
+        rig.end();
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_broker_that_is_not_trusted_is_told_why_and_tried_again() {
+    let rig = Rig::new(Trigger::Edge);
+    let (server, _) = crate::tls::configs(&["localhost"]);
+    let (_, stranger) = crate::tls::configs(&["localhost"]);
+    rig.serve(lodger::tls::Server::new(&server, Broker::new(&rig.rt, BrokerConfig::new())));
+    let log = Log::default();
+    let told = log.clone();
+    let retry = Retry::new(&[ms(10)]).attempts(Some(2)).jitter(0);
+    let client = Client::new("mqtts://localhost:80").tls(&stranger).retry(retry);
+    let client = client.on_event(move |_, event| {
+        if let ClientEvent::Disconnected { why, retry_in, .. } = event {
+            told.add(format!("{} {why}", retry_in.is_some()));
+        }
+    });
+    let client = client.connect(&rig.rt).unwrap();
+
+    rig.run_for(secs(1));
+
+    assert!(!client.is_connected());
+    let told = log.take();
+    assert!(told.len() >= 2 && told.iter().all(|line| line.contains("signature")), "{told:?}");
+    assert!(told[0].starts_with("true") && told.last().unwrap().starts_with("false"), "{told:?}");
+    let wrong = Client::new("mqtts://-.-:80").tls(&stranger).connect(&rig.rt);
+    assert_eq!(wrong.unwrap_err().blame(), lodger::Blame::Caller);
+    rig.end();
+}
+
+/// A bridge from a broker that speaks plainly to one that does not.
+#[cfg(feature = "tls")]
+#[test]
+fn a_bridge_carries_over_tls() {
+    let rig = Rig::new(Trigger::Edge);
+    let near = broker(&rig);
+    let (server, trust) = crate::tls::configs(&["localhost"]);
+    let far = Broker::new(&rig.rt, BrokerConfig::new());
+    rig.rt.listen("127.0.0.1:81", lodger::tls::Server::new(&server, far.clone())).unwrap();
+    let to_near = connected(&rig, Client::new(URL));
+    let to_far = connected(&rig, Client::new("mqtts://localhost:81").tls(&trust));
+    let mirrored = [("m/#", Qos::AtLeastOnce, Direction::Both)];
+    let bridge = Bridge::new("b", &to_near, &to_far, &mirrored).unwrap();
+    let log = Log::default();
+    let hears = connected(&rig, Client::new("mqtts://localhost:81").tls(&trust));
+    let _sub = hears.subscribe("m/+", Qos::AtLeastOnce, into(&log)).unwrap();
+    rig.run_for(ms(50));
+
+    near.publish("m/out", b"1", Qos::AtLeastOnce, false).unwrap();
+    far.publish("m/in", b"2", Qos::AtLeastOnce, false).unwrap();
+    rig.run_for(ms(200));
+
+    let mut heard = log.take();
+    heard.sort_unstable();
+    assert_eq!(heard, ["m/in 2", "m/out 1"]);
+    assert_eq!((bridge.carried(), bridge.dropped()), (2, 0));
+    rig.end();
+}
+
+/// A subscription that is dropped while a message is told hears no more of it.
+#[test]
+fn a_user_that_another_ends_does_not_hear_the_message_under_way() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let client = connected(&rig, Client::new(URL));
+    let log = Log::default();
+    let second: Rc<RefCell<Option<lodger::mqtt::Subscription>>> = Rc::default();
+    let (ends, told) = (Rc::clone(&second), log.clone());
+    let first = client.subscribe("t", Qos::AtMostOnce, move |_, _| {
+        let ended = ends.borrow_mut().take();
+        told.add(format!("first {}", ended.is_some()));
+    });
+    *second.borrow_mut() = Some(client.subscribe("t", Qos::AtMostOnce, into(&log)).unwrap());
+    rig.run_for(ms(20));
+
+    broker.publish("t", b"1", Qos::AtMostOnce, false).unwrap();
+    broker.publish("t", b"2", Qos::AtMostOnce, false).unwrap();
+    rig.run_for(ms(20));
+
+    assert_eq!(log.take(), ["first true", "first false"]);
+    drop(first);
+    rig.end();
+}
+
+#[test]
+fn a_client_that_is_closed_between_attempts_tells_its_end() {
+    let rig = Rig::new(Trigger::Edge);
+    let log = Log::default();
+    let (events, done) = (log.clone(), log.clone());
+    let client = Client::new(URL).retry(Retry::new(&[secs(60)]).jitter(0));
+    let client = client.on_event(move |_, event| {
+        if let ClientEvent::Disconnected { retry_in, .. } = event {
+            events.add(format!("{retry_in:?}"));
+        }
+    });
+    let client = client.connect(&rig.rt).unwrap();
+    rig.run_for(secs(1));
+    let message = Outgoing::new("t", b"x").qos(Qos::AtLeastOnce);
+    client.publish_then(message, move |_, end| done.add(format!("{end:?}"))).unwrap();
+    assert_eq!(log.take(), ["Some(60s)"]);
+
+    client.close();
+    client.close();
+    assert!(log.take().is_empty(), "callbacks come from a turn");
+    rig.run_for(secs(100));
+
+    assert_eq!(log.take(), ["Lost", "None"]);
+    rig.end();
+}

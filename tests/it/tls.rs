@@ -341,6 +341,30 @@ fn every_polite_end_says_so_in_both_versions() {
     }
 }
 
+/// RFC 6454, section 4: the scheme is part of an origin, and where TLS ends here it is known.
+#[test]
+fn a_page_without_tls_is_of_another_origin() {
+    let rig = Rig::new(Trigger::Edge);
+    let (server, _) = configs(&["localhost"]);
+    rig.serve(tls::Server::new(&server, plain()));
+    let config = by_hand(BOTH);
+    for (origin, status) in
+        [("https://localhost", 101), ("https://localhost:443", 101), ("http://localhost", 403)]
+    {
+        let mut page = Peer::new(&rig, &config);
+        let request = format!(
+            "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: {origin}\r\n\r\n"
+        );
+
+        let answer = page.ask(&rig, &request);
+
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{origin}: {answer}");
+    }
+    rig.end();
+}
+
 #[test]
 fn a_slow_handshake_ends_in_time() {
     let rig = Rig::new(Trigger::Edge);

@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("strace", &["strace"]),
     ("valgrind", &["valgrind"]),
     ("mosquitto", &["mosquitto"]),
+    ("mosquitto_pub", &["mosquitto-clients"]),
     ("perl", &["perl"]),
     ("tclsh", &["tcl"]),
     ("wish", &["tk"]),

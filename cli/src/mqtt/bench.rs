@@ -20,9 +20,12 @@ ones.";
 /// What to load, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Where the server is: mqtt://HOST:PORT, ws://HOST:PORT/PATH or unix:PATH
+    /// Where the server is: mqtt://HOST:PORT, mqtts://..., ws://HOST:PORT/PATH, wss://... or unix:PATH
     #[arg(short, long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
     url: String,
+
+    #[command(flatten)]
+    trust: crate::tls::Trust,
 
     /// Subscribers
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -93,9 +96,14 @@ impl Load {
 pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     serve::raise_file_limit();
     let rt = Runtime::standalone().map_err(|e| serve::refused("start", &e))?;
+    let trust = options.trust.config()?;
     let connect = || {
-        let client = Client::new(&options.url).connect(&rt);
-        client.map_err(|e| Problem::usage(e.rule().to_owned()))
+        let client = Client::new(&options.url);
+        let client = match &trust {
+            Some(config) => client.tls(config),
+            None => client,
+        };
+        client.connect(&rt).map_err(|e| Problem::usage(e.rule().to_owned()))
     };
     let hears = (0..options.subscribers).map(|_| connect()).collect::<Result<Vec<_>, _>>()?;
     let load = Rc::new(Load {

@@ -270,7 +270,7 @@ impl Sink<'_> {
     }
 
     fn answer(self, stream: u32, tx: &mut Tx<'_>) {
-        if stream % 2 == 1 && self.connection.is_open() && !self.connection.can_ask() {
+        if self.connection.role() == Role::Server {
             let text = format!("{}", self.bytes.get(&stream).copied().unwrap_or(0));
             let length = Some(text.len() as u64);
             let answer =

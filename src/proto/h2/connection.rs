@@ -330,9 +330,12 @@ impl Connection {
         self.streams.len() == 0 && self.open_block.is_none()
     }
 
-    /// Tells whether it is to be closed: all is said, and nothing more is read.
+    /// Tells whether it is to be closed: all is said, and nothing more is read. A client that says
+    /// that it goes away takes no stream of ours, and may open further ones of its own: RFC 9113,
+    /// section 6.8.
     pub fn must_close(&self) -> bool {
-        self.reading == Reading::Over || self.flags & (LEAVING | LEFT) != 0 && self.is_idle()
+        let last = if self.role == Role::Client { LEAVING | LEFT } else { LEAVING };
+        self.reading == Reading::Over || self.flags & last != 0 && self.is_idle()
     }
 
     /// Tells whether a poll without new input would bring an event.

@@ -501,6 +501,7 @@ fn answers_wait_for_their_windows() {
 /// One attack a row: how it begins, one round of it, and within how many rounds it meets its limit.
 #[test]
 #[expect(clippy::type_complexity, reason = "a table")]
+#[expect(clippy::too_many_lines, reason = "one row an attack")]
 fn floods_meet_their_limits() {
     let limits = Limits::default();
     let opened = |n: u32| 1 + 2 * n;
@@ -513,6 +514,20 @@ fn floods_meet_their_limits() {
             none,
             &|w, n| {
                 w.headers(opened(n), false, POST).frame(
+                    frame::RST_STREAM,
+                    0,
+                    opened(n),
+                    &[0, 0, 0, 8],
+                )
+            },
+            210,
+        ),
+        (
+            // Answered before the reset is read.
+            "rapid reset of whole requests",
+            none,
+            &|w, n| {
+                w.headers(opened(n), true, GET).frame(
                     frame::RST_STREAM,
                     0,
                     opened(n),
@@ -542,6 +557,7 @@ fn floods_meet_their_limits() {
         ("small DATA", post, &|w, _| w.data(1, false, b"a"), 10_010),
         ("unknown frames", none, &|w, _| w.frame(0x77, 0, 0, b"x"), 10_010),
         ("PRIORITY", none, &|w, _| w.frame(frame::PRIORITY, 0, 9, &[0; 5]), 10_010),
+        ("GOAWAY", none, &|w, _| w.frame(frame::GOAWAY, 0, 0, &[0; 8]), 1010),
         ("drip", post, &|w, _| w.frame(frame::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]), 10_010),
         (
             "CONTINUATION",
@@ -674,6 +690,25 @@ fn a_server_that_goes_away_ends_what_it_has_begun() {
     let goaway = trace.frames().into_iter().find(|frame| frame.0 == frame::GOAWAY);
     assert_eq!(goaway.unwrap().3, [0, 0, 0, 1, 0, 0, 0, 0]);
     assert_eq!((trace.events.len(), trace.closes, trace.error), (3, true, None));
+}
+
+/// RFC 9113, section 6.8: a client that says that it goes away may open further streams.
+#[test]
+fn a_client_that_goes_away_is_served_on() {
+    let wires = Wires::client()
+        .headers(1, true, GET)
+        .frame(frame::GOAWAY, 0, 0, &[0; 8])
+        .headers(3, true, GET);
+    let trace = serve(&Limits::default(), &[&wires.0], false);
+    assert_eq!((trace.events.len(), trace.closes, told(&trace)), (3, false, Told::Fine));
+    let answers = trace.frames().iter().filter(|frame| frame.0 == frame::DATA).count();
+    assert_eq!(answers, 2);
+
+    let left = Wires::server().frame(frame::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0]);
+    let limits = Limits::default();
+    let mut client = Harness::new(Role::Client, &limits);
+    client.give(&left.0, false);
+    assert!(client.finish().closes, "a server that goes away takes nothing more");
 }
 
 /// A stream that is not read holds up itself alone.

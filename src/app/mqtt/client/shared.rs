@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::format;
 use std::rc::Rc;
+use std::string::String;
 use std::vec::Vec;
 
 use lodger_backend::Micros;
@@ -22,7 +23,7 @@ use crate::proto::mqtt::{
 use crate::proto::stack::Stack;
 use crate::runtime::handler::App;
 use crate::runtime::handler::mqtt::Port;
-use crate::runtime::{Gone, Handle, SendError, TimerId};
+use crate::runtime::{Gone, Handle, Reason, SendError, TimerId};
 use crate::{Error, MqttLimits};
 
 /// Tells a user what became of a message.
@@ -37,10 +38,17 @@ pub(super) struct Sent {
 /// All users of one filter.
 pub(super) struct Filter {
     pub(super) options: Options,
-    pub(super) users: Vec<(u64, Rc<OnMessage>)>,
+    pub(super) users: Vec<(u64, Rc<User>)>,
     /// The server was asked on this connection, or knows from an earlier one.
     pub(super) asked: bool,
     pub(super) code: Option<Code>,
+}
+
+/// Who hears the messages of a filter.
+pub(super) struct User {
+    /// The subscription is held.
+    pub(super) on: Cell<bool>,
+    pub(super) f: Box<OnMessage>,
 }
 
 /// What a SUBACK or UNSUBACK is waited for.
@@ -73,18 +81,27 @@ pub(super) struct Shared {
     waiting: Cell<Option<TimerId>>,
 }
 
-/// Takes the URL of a server apart. `mqtt` is read as the schemes that are known are.
+/// Takes the URL of a server apart. `mqtt` and `mqtts` are read as the schemes that are known are.
 pub(super) fn parse(url: &str) -> Result<Url, Error> {
-    match url.strip_prefix("mqtt://").or_else(|| url.strip_prefix("tcp://")) {
-        Some(rest) => {
-            let port = rest.rsplit(']').next().unwrap_or(rest).contains(':');
-            let port = if port { "" } else { ":1883" };
-            Url::parse(&format!("http://{}{port}/", rest.trim_end_matches('/')))
-        }
-        None if url.starts_with("unix:") => Url::parse(url),
-        None if cfg!(feature = "ws") && url.starts_with("ws://") => Url::parse(url),
-        None => Err(Error::misuse("an MQTT URL begins with mqtt://, unix: or ws://")),
-    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (scheme, own) = match &*scheme.to_ascii_lowercase() {
+        "mqtt" | "tcp" => ("http", 1883),
+        "mqtts" => ("https", 8883),
+        "ws" | "wss" if cfg!(feature = "ws") => return Url::parse(url),
+        "" if url.starts_with("unix:") => return Url::parse(url),
+        _ => return Err(Error::misuse(SCHEMES)),
+    };
+    let rest = rest.trim_end_matches('/');
+    let named = rest.rsplit(']').next().unwrap_or(rest).contains(':');
+    let port = if named { String::new() } else { format!(":{own}") };
+    Url::parse(&format!("{scheme}://{rest}{port}/"))
+}
+
+const SCHEMES: &str = "an MQTT URL begins with mqtt://, mqtts://, unix:, ws:// or wss://";
+
+/// Gives what a handshake of TLS offers: MQTT, or what carries it.
+pub(super) fn alpn(carried: bool) -> &'static [&'static str] {
+    if carried { &["http/1.1"] } else { &["mqtt"] }
 }
 
 impl Shared {
@@ -108,10 +125,12 @@ impl Shared {
             this.dial_websocket(link);
             return;
         }
+        // What is wrong with the name, `connect` has told.
+        let Ok(channel) = this.client.trust.channel(&this.url) else { return };
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
         let ends = (Stack::Mqtt(Box::new(mqtt)), app);
-        let id = this.h.dial(this.url.place.to(), None, ends, |stack, cx, tx| match stack {
+        let id = this.h.dial(this.url.place.to(), channel, ends, |stack, cx, tx| match stack {
             Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
             _ => Ok(()),
         });
@@ -121,8 +140,7 @@ impl Shared {
     #[cfg(feature = "ws")]
     fn dial_websocket(&self, link: ClientLink) {
         use crate::app::mqtt::carried::{OverWs, websocket_config};
-        let url = format!("ws://{}{}", self.url.host(), self.url.target());
-        let dialled = crate::app::ws_client::Client::new(&url)
+        let dialled = crate::app::ws_client::Client::to(&self.url, &self.client.trust)
             .config(websocket_config(&self.limits))
             .connect(&self.h, OverWs::client(link));
         // The URL was taken apart before.
@@ -196,10 +214,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn close(&self) {
+    pub(super) fn close(self: &Rc<Self>) {
         self.stopped.set(true);
         if let Some(timer) = self.waiting.take() {
             self.h.cancel(timer);
+            // No connection ends, which would tell it; callbacks come from a turn.
+            let shared = Rc::clone(self);
+            self.h.after(Duration::ZERO, move |_| shared.over(Reason::Done, None));
         }
         let port = self.state.borrow().port.clone();
         if let Some(port) = port {
@@ -376,14 +397,14 @@ impl Shared {
 
 /// Subscriptions.
 impl Shared {
-    pub(super) fn add_user(&self, filter: &str, options: Options, f: Rc<OnMessage>) -> u64 {
+    pub(super) fn add_user(&self, filter: &str, options: Options, f: Box<OnMessage>) -> u64 {
         let user = {
             let mut state = self.state.borrow_mut();
             state.count += 1;
             let user = state.count;
             let fresh = || Filter { options, users: Vec::new(), asked: false, code: None };
             let entry = state.subs.entry(filter.into()).or_insert_with(fresh);
-            entry.users.push((user, f));
+            entry.users.push((user, Rc::new(User { on: Cell::new(true), f })));
             if entry.options != options {
                 (entry.options, entry.asked) = (options, false);
             }
@@ -397,7 +418,10 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         let Some(entry) = state.subs.get_mut(filter) else { return };
         let place = entry.users.iter().position(|(known, _)| *known == user);
-        let gone = place.map(|place| entry.users.swap_remove(place));
+        let gone = place.map(|place| entry.users.swap_remove(place).1);
+        if let Some(user) = &gone {
+            user.on.set(false);
+        }
         let last = entry.users.is_empty();
         let asked = last && entry.asked;
         if last {
@@ -495,12 +519,13 @@ impl Shared {
         self.h.now()
     }
 
-    /// Tells all users whose messages will not be heard of again.
-    pub(super) fn give_up(&self) {
+    /// Tells that there is no other attempt, after what became of all messages.
+    pub(super) fn over(&self, why: Reason, code: Option<Code>) {
         loop {
             let tag = self.state.borrow().sent.keys().next().copied();
-            let Some(tag) = tag else { return };
+            let Some(tag) = tag else { break };
             self.finish(tag, Published::Lost);
         }
+        self.tell(ClientEvent::Disconnected { why, code, retry_in: None });
     }
 }
