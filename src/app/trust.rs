@@ -2,6 +2,8 @@
 
 use std::boxed::Box;
 #[cfg(feature = "tls")]
+use std::cell::RefCell;
+#[cfg(feature = "tls")]
 use std::vec::Vec;
 
 use super::url::{Place, Url};
@@ -17,17 +19,17 @@ pub(super) struct Trust {
     config: Option<ClientConfig>,
     /// The same, for what is to be agreed on: made once each.
     #[cfg(feature = "tls")]
-    speaking: Vec<(Alpn, ClientConfig)>,
+    speaking: RefCell<Vec<(Alpn, ClientConfig)>>,
 }
 
 /// What is offered to a server, the preferred first.
-type Alpn = &'static [&'static str];
+pub(super) type Alpn = &'static [&'static str];
 
 impl Trust {
     /// Trusts as `config` says.
     #[cfg(feature = "tls")]
     pub(super) fn new(config: &ClientConfig) -> Self {
-        Self { config: Some(config.clone()), speaking: Vec::new() }
+        Self { config: Some(config.clone()), speaking: RefCell::default() }
     }
 
     /// Finds out whom the system trusts, if that is needed for `url` and was not said.
@@ -56,7 +58,7 @@ impl Trust {
     ///
     /// `Caller`: the name of the server can stand in no certificate.
     #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "offered by TLS"))]
-    pub(super) fn channel(&mut self, url: &Url, alpn: Alpn) -> Result<Option<Box<Channel>>, Error> {
+    pub(super) fn channel(&self, url: &Url, alpn: Alpn) -> Result<Option<Box<Channel>>, Error> {
         match &url.place {
             #[cfg(feature = "tls")]
             Place::Tcp { name, .. } if url.secure => {
@@ -67,14 +69,15 @@ impl Trust {
     }
 
     #[cfg(feature = "tls")]
-    fn speaking(&mut self, alpn: Alpn) -> Result<ClientConfig, Error> {
-        let made = self.speaking.iter().find(|(of, _)| *of == alpn);
+    fn speaking(&self, alpn: Alpn) -> Result<ClientConfig, Error> {
+        let mut speaking = self.speaking.borrow_mut();
+        let made = speaking.iter().find(|(of, _)| *of == alpn);
         if let Some((_, config)) = made {
             return Ok(config.clone());
         }
         let config = self.config.clone().ok_or(Error::misuse("whom to trust was not resolved"))?;
         let config = config.speaking(alpn);
-        self.speaking.push((alpn, config.clone()));
+        speaking.push((alpn, config.clone()));
         Ok(config)
     }
 }

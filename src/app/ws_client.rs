@@ -1,7 +1,7 @@
 //! A WebSocket client: connects, and connects again by policy.
 
 use std::boxed::Box;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::vec::Vec;
@@ -141,7 +141,7 @@ impl Client {
         let shared = Rc::new(Shared {
             h: h.clone(),
             url,
-            trust: RefCell::new(trust),
+            trust,
             config: Rc::new(self.config),
             fields: self.fields,
             retry: self.retry,
@@ -202,7 +202,7 @@ impl Connection {
 struct Shared {
     h: Handle,
     url: Url,
-    trust: RefCell<Trust>,
+    trust: Trust,
     config: Rc<Config>,
     fields: Vec<u8>,
     retry: Retry,
@@ -229,7 +229,7 @@ impl Shared {
         let to = this.url.place.to();
         // What is wrong with either, `connect` has told.
         let Ok(request) = Request::new(nonce, &this.config) else { return };
-        let Ok(channel) = this.trust.borrow_mut().channel(&this.url, HTTP1_ALPN) else { return };
+        let Ok(channel) = this.trust.channel(&this.url, HTTP1_ALPN) else { return };
         let http = h1::Client::new(h.now(), &h.core().limits.client);
         let dial = WsDial { http, key: *request.key(), config: Rc::clone(&this.config) };
         let mut fields = this.fields.clone();
