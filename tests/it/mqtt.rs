@@ -678,3 +678,54 @@ fn a_bridge_carries_over_tls() {
     assert_eq!((bridge.carried(), bridge.dropped()), (2, 0));
     rig.end();
 }
+
+/// A subscription that is dropped while a message is told hears no more of it.
+#[test]
+fn a_user_that_another_ends_does_not_hear_the_message_under_way() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let client = connected(&rig, Client::new(URL));
+    let log = Log::default();
+    let second: Rc<RefCell<Option<lodger::mqtt::Subscription>>> = Rc::default();
+    let (ends, told) = (Rc::clone(&second), log.clone());
+    let first = client.subscribe("t", Qos::AtMostOnce, move |_, _| {
+        let ended = ends.borrow_mut().take();
+        told.add(format!("first {}", ended.is_some()));
+    });
+    *second.borrow_mut() = Some(client.subscribe("t", Qos::AtMostOnce, into(&log)).unwrap());
+    rig.run_for(ms(20));
+
+    broker.publish("t", b"1", Qos::AtMostOnce, false).unwrap();
+    broker.publish("t", b"2", Qos::AtMostOnce, false).unwrap();
+    rig.run_for(ms(20));
+
+    assert_eq!(log.take(), ["first true", "first false"]);
+    drop(first);
+    rig.end();
+}
+
+#[test]
+fn a_client_that_is_closed_between_attempts_tells_its_end() {
+    let rig = Rig::new(Trigger::Edge);
+    let log = Log::default();
+    let (events, done) = (log.clone(), log.clone());
+    let client = Client::new(URL).retry(Retry::new(&[secs(60)]).jitter(0));
+    let client = client.on_event(move |_, event| {
+        if let ClientEvent::Disconnected { retry_in, .. } = event {
+            events.add(format!("{retry_in:?}"));
+        }
+    });
+    let client = client.connect(&rig.rt).unwrap();
+    rig.run_for(secs(1));
+    let message = Outgoing::new("t", b"x").qos(Qos::AtLeastOnce);
+    client.publish_then(message, move |_, end| done.add(format!("{end:?}"))).unwrap();
+    assert_eq!(log.take(), ["Some(60s)"]);
+
+    client.close();
+    client.close();
+    assert!(log.take().is_empty(), "callbacks come from a turn");
+    rig.run_for(secs(100));
+
+    assert_eq!(log.take(), ["Lost", "None"]);
+    rig.end();
+}

@@ -286,6 +286,7 @@ impl Sink<'_> {
                 self.connection.release(self.now, stream, super::Code::Cancel, tx);
             }
             Event::GoAway { last, code } => self.trace.event(format!("goaway {last} {code}")),
+            Event::Settled => self.trace.event(String::from("settled")),
         }
     }
 

@@ -439,6 +439,7 @@ fn responses_are_told_and_malformed_ones_are_reset() {
     assert_eq!(
         trace.events,
         [
+            "settled",
             "1 1 103 ended=false link=a",
             "1 1 200 ended=false content-length=2",
             "3 3 200 ended=true content-length=9",

@@ -133,7 +133,7 @@ pub(crate) struct Inner {
     state: RefCell<State>,
 }
 
-/// How a broker stands. Plain numbers: reading them costs a copy.
+/// How a broker stands. Reading it adds up what each session holds; nothing is counted for it before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerStats {

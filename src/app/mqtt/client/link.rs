@@ -5,8 +5,8 @@ use std::vec::Vec;
 
 use lodger_backend::Micros;
 
-use super::shared::Shared;
-use super::{ClientEvent, OnMessage, Published};
+use super::shared::{Shared, User};
+use super::{ClientEvent, Published};
 use crate::proto::mqtt::{
     Ack, AckKind, Acked, Auth, Code, ConnAck, Disconnect, Event, Message, Properties, Property,
     PropertyList, Publish, Qos, SubAck, split_shared, topic_matches,
@@ -28,7 +28,7 @@ pub(crate) struct ClientLink {
     opened: Option<Micros>,
     partial: Option<Partial>,
     /// Who hears a message, kept for the next.
-    users: Vec<Rc<OnMessage>>,
+    users: Vec<Rc<User>>,
 }
 
 impl ClientLink {
@@ -104,7 +104,10 @@ impl ClientLink {
             );
         }
         for user in &users {
-            user(&self.shared.h, publish);
+            // One before it may have ended its subscription.
+            if user.on.get() {
+                (user.f)(&self.shared.h, publish);
+            }
         }
         // The last of a user's closure goes with nothing borrowed.
         users.clear();
@@ -244,12 +247,12 @@ impl Link for ClientLink {
         let code = shared.ended();
         let up = self.opened.map(|at| shared.now() - at);
         let retry_in = Shared::again(shared, up);
-        if retry_in.is_none() {
-            shared.stopped.set(true);
-        }
-        shared.tell(ClientEvent::Disconnected { why, code, retry_in });
-        if retry_in.is_none() {
-            shared.give_up();
+        match retry_in {
+            Some(_) => shared.tell(ClientEvent::Disconnected { why, code, retry_in }),
+            None => {
+                shared.stopped.set(true);
+                shared.over(why, code);
+            }
         }
     }
 }

@@ -33,7 +33,8 @@ pub enum ClientEvent<'a> {
     },
     /// The server has refused it. It tries again by its policy.
     Refused(Code),
-    /// The connection has ended, or an attempt has failed.
+    /// The connection has ended, or an attempt has failed. Without another attempt it is the last
+    /// event, and what became of every message has been told.
     Disconnected {
         /// What the transport says.
         why: Reason,
@@ -189,8 +190,7 @@ impl Client {
     /// offered (RFC 7301) is `mqtt`, in wss `http/1.1`, where the configuration offers none.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: &ClientConfig) -> Self {
-        let carried = self.url.as_ref().is_ok_and(Url::is_websocket);
-        self.trust = Trust::new(config, shared::alpn(carried));
+        self.trust = Trust::new(config);
         self
     }
 
@@ -275,9 +275,9 @@ impl Client {
     pub fn connect(mut self, h: &Handle) -> Result<Connection, Error> {
         let limits = h.mqtt_limits();
         let url = self.url.clone()?;
-        self.trust.resolve(h, &url, shared::alpn(url.is_websocket()))?;
+        self.trust.resolve(h, &url)?;
         // A name that cannot be is misuse, told here.
-        self.trust.channel(&url)?;
+        self.trust.channel(&url, shared::ALPN)?;
         for message in self.will.iter().chain(&self.birth) {
             check_topic(&message.topic, &limits)?;
         }
@@ -355,7 +355,7 @@ impl Connection {
         f: impl Fn(&Handle, &Publish<'_>) + 'static,
     ) -> Result<Subscription, Error> {
         check_filter(filter, &self.0.limits)?;
-        let user = self.0.add_user(filter, options, Rc::new(f));
+        let user = self.0.add_user(filter, options, Box::new(f));
         Ok(Subscription { shared: Rc::clone(&self.0), filter: filter.into(), user })
     }
 
@@ -365,7 +365,7 @@ impl Connection {
         state.session.in_flight() + state.session.queued()
     }
 
-    /// Says goodbye, and does not connect again. What waits is lost.
+    /// Says goodbye, and does not connect again. What waits is lost, and a turn tells so.
     pub fn close(&self) {
         self.0.close();
     }

@@ -23,7 +23,7 @@ use crate::proto::mqtt::{
 use crate::proto::stack::Stack;
 use crate::runtime::handler::App;
 use crate::runtime::handler::mqtt::Port;
-use crate::runtime::{Gone, Handle, SendError, TimerId};
+use crate::runtime::{Gone, Handle, Reason, SendError, TimerId};
 use crate::{Error, MqttLimits};
 
 /// Tells a user what became of a message.
@@ -38,10 +38,17 @@ pub(super) struct Sent {
 /// All users of one filter.
 pub(super) struct Filter {
     pub(super) options: Options,
-    pub(super) users: Vec<(u64, Rc<OnMessage>)>,
+    pub(super) users: Vec<(u64, Rc<User>)>,
     /// The server was asked on this connection, or knows from an earlier one.
     pub(super) asked: bool,
     pub(super) code: Option<Code>,
+}
+
+/// Who hears the messages of a filter.
+pub(super) struct User {
+    /// The subscription is held.
+    pub(super) on: Cell<bool>,
+    pub(super) f: Box<OnMessage>,
 }
 
 /// What a SUBACK or UNSUBACK is waited for.
@@ -92,10 +99,8 @@ pub(super) fn parse(url: &str) -> Result<Url, Error> {
 
 const SCHEMES: &str = "an MQTT URL begins with mqtt://, mqtts://, unix:, ws:// or wss://";
 
-/// Gives what a handshake of TLS offers: MQTT, or what carries it.
-pub(super) fn alpn(carried: bool) -> &'static [&'static str] {
-    if carried { &["http/1.1"] } else { &["mqtt"] }
-}
+/// What a handshake of TLS offers (RFC 7301), unless what carries it is WebSocket.
+pub(super) const ALPN: &[&str] = &["mqtt"];
 
 impl Shared {
     pub(super) fn new(h: &Handle, client: Client, url: Url, limits: MqttLimits) -> Rc<Self> {
@@ -119,7 +124,7 @@ impl Shared {
             return;
         }
         // What is wrong with the name, `connect` has told.
-        let Ok(channel) = this.client.trust.channel(&this.url) else { return };
+        let Ok(channel) = this.client.trust.channel(&this.url, ALPN) else { return };
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
         let ends = (Stack::Mqtt(Box::new(mqtt)), app);
@@ -207,10 +212,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn close(&self) {
+    pub(super) fn close(self: &Rc<Self>) {
         self.stopped.set(true);
         if let Some(timer) = self.waiting.take() {
             self.h.cancel(timer);
+            // No connection ends, which would tell it; callbacks come from a turn.
+            let shared = Rc::clone(self);
+            self.h.after(Duration::ZERO, move |_| shared.over(Reason::Done, None));
         }
         let port = self.state.borrow().port.clone();
         if let Some(port) = port {
@@ -387,14 +395,14 @@ impl Shared {
 
 /// Subscriptions.
 impl Shared {
-    pub(super) fn add_user(&self, filter: &str, options: Options, f: Rc<OnMessage>) -> u64 {
+    pub(super) fn add_user(&self, filter: &str, options: Options, f: Box<OnMessage>) -> u64 {
         let user = {
             let mut state = self.state.borrow_mut();
             state.count += 1;
             let user = state.count;
             let fresh = || Filter { options, users: Vec::new(), asked: false, code: None };
             let entry = state.subs.entry(filter.into()).or_insert_with(fresh);
-            entry.users.push((user, f));
+            entry.users.push((user, Rc::new(User { on: Cell::new(true), f })));
             if entry.options != options {
                 (entry.options, entry.asked) = (options, false);
             }
@@ -408,7 +416,10 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         let Some(entry) = state.subs.get_mut(filter) else { return };
         let place = entry.users.iter().position(|(known, _)| *known == user);
-        let gone = place.map(|place| entry.users.swap_remove(place));
+        let gone = place.map(|place| entry.users.swap_remove(place).1);
+        if let Some(user) = &gone {
+            user.on.set(false);
+        }
         let last = entry.users.is_empty();
         let asked = last && entry.asked;
         if last {
@@ -506,12 +517,13 @@ impl Shared {
         self.h.now()
     }
 
-    /// Tells all users whose messages will not be heard of again.
-    pub(super) fn give_up(&self) {
+    /// Tells that there is no other attempt, after what became of all messages.
+    pub(super) fn over(&self, why: Reason, code: Option<Code>) {
         loop {
             let tag = self.state.borrow().sent.keys().next().copied();
-            let Some(tag) = tag else { return };
+            let Some(tag) = tag else { break };
             self.finish(tag, Published::Lost);
         }
+        self.tell(ClientEvent::Disconnected { why, code, retry_in: None });
     }
 }
