@@ -42,7 +42,7 @@ impl Handle {
     ) -> ConnId {
         if self.is_dead() {
             // Nobody would bury its slot any more.
-            return self.refuse(Stack::default(), App::Client(asker));
+            return self.refuse(stack, app);
         }
         let mut core = self.core();
         let core = &mut *core;
