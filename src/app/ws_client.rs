@@ -13,7 +13,7 @@ use super::url::Url;
 use crate::Error;
 use crate::policy::Retry;
 use crate::proto::h1::{self, Length, RequestHead};
-use crate::proto::stack::{Stack, WS_ALPN, WsDial};
+use crate::proto::stack::{HTTP1_ALPN, Stack, WsDial};
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
 use crate::proto::ws::handshake::Request;
@@ -90,7 +90,7 @@ impl Client {
     /// Sets whom wss trusts. Unless set, it is whom the system trusts.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: &ClientConfig) -> Self {
-        self.trust = Trust::new(config, WS_ALPN);
+        self.trust = Trust::new(config);
         self
     }
 
@@ -135,9 +135,9 @@ impl Client {
         let url = self.url?;
         Request::new([0; 16], &self.config)?;
         let mut trust = self.trust;
-        trust.resolve(h, &url, WS_ALPN)?;
+        trust.resolve(h, &url)?;
         // A name that cannot be is misuse, told here.
-        trust.channel(&url)?;
+        trust.channel(&url, HTTP1_ALPN)?;
         let shared = Rc::new(Shared {
             h: h.clone(),
             url,
@@ -229,7 +229,7 @@ impl Shared {
         let to = this.url.place.to();
         // What is wrong with either, `connect` has told.
         let Ok(request) = Request::new(nonce, &this.config) else { return };
-        let Ok(channel) = this.trust.channel(&this.url) else { return };
+        let Ok(channel) = this.trust.channel(&this.url, HTTP1_ALPN) else { return };
         let http = h1::Client::new(h.now(), &h.core().limits.client);
         let dial = WsDial { http, key: *request.key(), config: Rc::clone(&this.config) };
         let mut fields = this.fields.clone();

@@ -119,17 +119,13 @@ impl Default for Stack {
     }
 }
 
-/// What HTTP servers may agree on by ALPN (RFC 7301), the preferred one first.
-#[cfg(feature = "tls")]
-pub(crate) const SERVER_ALPN: &[&str] =
-    if cfg!(feature = "h2") { &["h2", "http/1.1"] } else { HTTP_ALPN };
-/// What HTTP clients may agree on.
+/// What HTTP may agree on by ALPN (RFC 7301), the preferred one first.
 #[cfg_attr(not(any(feature = "tls", feature = "client")), allow(dead_code, reason = "for TLS"))]
-pub(crate) const HTTP_ALPN: &[&str] = &["http/1.1"];
-/// What WebSockets may agree on.
-#[cfg(feature = "ws")]
-#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "offered by clients alone"))]
-pub(crate) const WS_ALPN: &[&str] = &["http/1.1"];
+pub(crate) const HTTP_ALPN: &[&str] =
+    if cfg!(feature = "h2") { &["h2", "http/1.1"] } else { HTTP1_ALPN };
+/// What a client offers that must have a connection of HTTP/1.1.
+#[cfg_attr(not(any(feature = "tls", feature = "client")), allow(dead_code, reason = "for TLS"))]
+pub(crate) const HTTP1_ALPN: &[&str] = &["http/1.1"];
 
 impl Stack {
     /// There is a connection to speak on.

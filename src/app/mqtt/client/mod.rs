@@ -190,8 +190,7 @@ impl Client {
     /// offered (RFC 7301) is `mqtt`, in wss `http/1.1`, where the configuration offers none.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: &ClientConfig) -> Self {
-        let carried = self.url.as_ref().is_ok_and(Url::is_websocket);
-        self.trust = Trust::new(config, shared::alpn(carried));
+        self.trust = Trust::new(config);
         self
     }
 
@@ -276,9 +275,9 @@ impl Client {
     pub fn connect(mut self, h: &Handle) -> Result<Connection, Error> {
         let limits = h.mqtt_limits();
         let url = self.url.clone()?;
-        self.trust.resolve(h, &url, shared::alpn(url.is_websocket()))?;
+        self.trust.resolve(h, &url)?;
         // A name that cannot be is misuse, told here.
-        self.trust.channel(&url)?;
+        self.trust.channel(&url, shared::ALPN)?;
         for message in self.will.iter().chain(&self.birth) {
             check_topic(&message.topic, &limits)?;
         }

@@ -99,10 +99,8 @@ pub(super) fn parse(url: &str) -> Result<Url, Error> {
 
 const SCHEMES: &str = "an MQTT URL begins with mqtt://, mqtts://, unix:, ws:// or wss://";
 
-/// Gives what a handshake of TLS offers: MQTT, or what carries it.
-pub(super) fn alpn(carried: bool) -> &'static [&'static str] {
-    if carried { &["http/1.1"] } else { &["mqtt"] }
-}
+/// What a handshake of TLS offers (RFC 7301), unless what carries it is WebSocket.
+pub(super) const ALPN: &[&str] = &["mqtt"];
 
 impl Shared {
     pub(super) fn new(h: &Handle, client: Client, url: Url, limits: MqttLimits) -> Rc<Self> {
@@ -126,7 +124,7 @@ impl Shared {
             return;
         }
         // What is wrong with the name, `connect` has told.
-        let Ok(channel) = this.client.trust.channel(&this.url) else { return };
+        let Ok(channel) = this.client.trust.channel(&this.url, ALPN) else { return };
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
         let ends = (Stack::Mqtt(Box::new(mqtt)), app);
