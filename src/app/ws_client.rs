@@ -373,7 +373,7 @@ impl Socket {
         App::Ws { handler: Box::new(self.redial), chunks }
     }
 
-    fn closed(mut self: Box<Self>, h: &Handle, why: Reason) {
+    fn closed(mut self, h: &Handle, why: Reason) {
         self.redial.closed(&mut Cx::new(h, ConnId::NONE), why);
     }
 }
@@ -397,6 +397,7 @@ fn say(
 }
 
 impl Job for Socket {
+    #[cfg(feature = "h2")]
     fn is_socket(&self) -> bool {
         true
     }
@@ -450,11 +451,11 @@ impl Job for Socket {
     }
 
     fn failed(self: Box<Self>, h: &Handle, lost: &Lost) {
-        self.closed(h, lost.why);
+        (*self).closed(h, lost.why);
     }
 
     fn refused(self: Box<Self>, h: &Handle, why: Reason) {
-        h.after(Duration::ZERO, move |h| self.closed(h, why));
+        h.after(Duration::ZERO, move |h| (*self).closed(h, why));
     }
 }
 

@@ -517,8 +517,11 @@ impl WsDial {
     }
 
     fn hold(&mut self) {
-        if let AskedBy::Http1(http) = &mut self.by {
-            http.hold();
+        match &mut self.by {
+            AskedBy::Http1(http) => http.hold(),
+            // Its time is a bound of everything.
+            #[cfg(feature = "h2")]
+            AskedBy::Stream(_) => {}
         }
     }
 

@@ -26,6 +26,7 @@ use crate::runtime::{ConnId, Handle, Reason};
 /// What is to be sent once there is a connection for it.
 pub(in crate::app) trait Job {
     /// Whether it is a WebSocket, which needs a server that knows CONNECT with a protocol.
+    #[cfg(feature = "h2")]
     fn is_socket(&self) -> bool {
         false
     }
