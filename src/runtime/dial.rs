@@ -191,7 +191,7 @@ impl Handle {
 
     /// Tells an attempt on a runtime that has ended that nothing comes of it. No turn follows, so
     /// this is done here, or at the end of the outermost turn.
-    fn refuse(&self, stack: Stack, app: App) -> ConnId {
+    pub(super) fn refuse(&self, stack: Stack, app: App) -> ConnId {
         let (id, unheard) = {
             let mut core = self.core();
             let core = &mut *core;

@@ -18,6 +18,8 @@ mod files;
 mod forms;
 #[cfg(feature = "h2")]
 mod h2;
+#[cfg(feature = "h2")]
+mod h2_streams;
 mod http;
 mod idle;
 mod kit;

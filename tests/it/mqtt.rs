@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lodger::mqtt::{
-    Bridge, Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device,
+    AuthStep, Bridge, Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device,
     Direction, Handler, MemoryJournal, Options, Outgoing, Publish, Published, Qos, Server, Version,
 };
 use lodger::policy::Retry;
@@ -727,5 +727,77 @@ fn a_client_that_is_closed_between_attempts_tells_its_end() {
     rig.run_for(secs(100));
 
     assert_eq!(log.take(), ["Lost", "None"]);
+    rig.end();
+}
+
+/// MQTT 5.0, section 4.12: the client proves that it knows a secret, in two steps.
+#[test]
+fn a_client_is_authenticated_in_steps() {
+    let rig = Rig::new(Trigger::Edge);
+    let config = BrokerConfig::new().enhanced("ADD", |connect| {
+        let known = connect.client_id == "c";
+        move |said: &[u8]| match said {
+            _ if !known => AuthStep::Refuse(Code::BANNED),
+            b"" => AuthStep::Continue(b"40".to_vec()),
+            b"42" => AuthStep::Success(b"well".to_vec()),
+            _ => AuthStep::Refuse(Code::NOT_AUTHORIZED),
+        }
+    });
+    let broker = Broker::new(&rig.rt, config);
+    rig.serve(broker.clone());
+    let log = Log::default();
+    let client = |id: &str, method: &str, more: i32| {
+        let told = log.clone();
+        let client = Client::new(URL).id(id).auth(method, move |said| match said {
+            b"" => Vec::new(),
+            said => {
+                let n: i32 = std::str::from_utf8(said).unwrap().parse().unwrap();
+                (n + more).to_string().into_bytes()
+            }
+        });
+        let client = client.will(Outgoing::new("will", b"w"), 0).on_event(move |_, event| {
+            if let ClientEvent::Refused(code) = event {
+                told.add(code.text());
+            }
+        });
+        let client = client.connect(&rig.rt).unwrap();
+        rig.run_for(ms(50));
+        client
+    };
+
+    let good = client("c", "ADD", 2);
+    assert!(good.is_connected() && log.take().is_empty());
+    assert!(!client("c", "ADD", 3).is_connected() && !client("d", "ADD", 2).is_connected());
+    assert!(!client("c", "OTHER", 2).is_connected());
+    assert_eq!(log.take(), ["not authorized", "banned", "bad authentication method"]);
+    assert_eq!(broker.stats().connected, 1);
+
+    // What arrives behind a challenge is not taken, and who says nothing is given up.
+    let start = b"\x10\x14\0\x04MQTT\x05\x02\0\x3C\x06\x15\0\x03ADD\0\x01c";
+    let wire = rig.connect();
+    let challenge = b"\xF0\x0D\x18\x0B\x15\0\x03ADD\x16\0\x0240";
+    assert_eq!(raw(&rig, &wire, &[start]), challenge);
+    assert_eq!(raw(&rig, &wire, &[b"\x30\x04\0\x01t\0"]), b"\x20\x03\0\x82\0");
+    let wire = rig.connect();
+    assert_eq!(raw(&rig, &wire, &[start]), challenge);
+    rig.run_for(secs(60));
+    assert_eq!(wire.read(), b"\x20\x03\0\x8D\0");
+
+    // Anew, on a connection that is open; by another method it is over.
+    let wire = rig.connect();
+    let answer = |code: u8, n: &[u8; 2]| {
+        [b"\xF0\x0D", &[code][..], b"\x0B\x15\0\x03ADD\x16\0\x02", n].concat()
+    };
+    raw(&rig, &wire, &[start]);
+    let said = raw(&rig, &wire, &[&answer(0x18, b"42")]);
+    assert!(
+        said.starts_with(b"\x20") && said.ends_with(b"\x15\0\x03ADD\x16\0\x04well"),
+        "{said:?}"
+    );
+    let anew = b"\xF0\x08\x19\x06\x15\0\x03ADD";
+    assert_eq!(raw(&rig, &wire, &[anew]), challenge);
+    let said = raw(&rig, &wire, &[&answer(0x18, b"42")]);
+    assert_eq!(said, b"\xF0\x0F\0\x0D\x15\0\x03ADD\x16\0\x04well");
+    assert_eq!(raw(&rig, &wire, &[&answer(0x18, b"42")]), b"\xE0\x01\x82");
     rig.end();
 }

@@ -40,6 +40,10 @@ impl Handle {
         ask: &Ask<'_>,
         whole: Option<&[u8]>,
     ) -> ConnId {
+        if self.is_dead() {
+            // Nobody would bury its slot any more.
+            return self.refuse(stack, app);
+        }
         let mut core = self.core();
         let core = &mut *core;
         self.time(core);

@@ -22,11 +22,14 @@ use crate::runtime::{Handle, Serve, Service};
 
 mod connect;
 mod deliver;
+mod enhanced;
 mod link;
 mod log;
 mod restore;
 mod state;
 mod subscribe;
+
+pub use enhanced::AuthStep;
 
 type Authenticate = dyn Fn(&Connect<'_>) -> Code;
 type Authorize = dyn Fn(&Access<'_>) -> bool;
@@ -62,6 +65,7 @@ pub struct BrokerConfig {
     authorize: Option<Box<Authorize>>,
     deny_subscribe: Vec<String>,
     keep_alive: Option<u16>,
+    methods: Vec<enhanced::Method>,
 }
 
 impl core::fmt::Debug for BrokerConfig {
