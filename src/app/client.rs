@@ -151,6 +151,20 @@ impl Client {
         }))
     }
 
+    /// As [`new`](Self::new), and trusts whom `trust` says.
+    #[cfg(feature = "ws")]
+    pub(super) fn trusting(h: &Handle, trust: Trust) -> Self {
+        let client = Self::new(h);
+        *client.0.trust.borrow_mut() = trust;
+        client
+    }
+
+    /// See [`Inner::way`].
+    #[cfg(feature = "ws")]
+    pub(super) fn way<'a>(&self, url: &'a Url, any: bool) -> Result<Way<'a>, Error> {
+        self.0.way(url, any)
+    }
+
     pub(super) fn handle(&self) -> &Handle {
         &self.0.h
     }
@@ -415,10 +429,13 @@ fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
     fields.split_inclusive(|b| *b == b'\n').filter(keeps).flatten().copied().collect()
 }
 
+/// Where a connection begins, and what lies between it and its protocol.
+pub(super) type Way<'a> = (To<'a>, Option<Box<Channel>>);
+
 impl Inner {
     /// Gives where a connection to this server begins, and what lies between it and its protocol.
     /// `any`: its server may choose what is spoken.
-    fn way<'a>(&self, url: &'a Url, any: bool) -> Result<(To<'a>, Option<Box<Channel>>), Error> {
+    fn way<'a>(&self, url: &'a Url, any: bool) -> Result<Way<'a>, Error> {
         let mut trust = self.trust.borrow_mut();
         trust.resolve(&self.h, url)?;
         let alpn = if any && !self.only_http1.get() { HTTP_ALPN } else { HTTP1_ALPN };

@@ -276,6 +276,17 @@ impl Handle {
         Some(Timing::of(&stages, now))
     }
 
+    /// Keeps how far the attempt at a WebSocket had come before it had a protocol.
+    #[cfg(all(feature = "client", feature = "ws"))]
+    pub(crate) fn keep_stages(&self, id: ConnId, stages: &Stages) {
+        let mut core = self.core();
+        if core.open(id).is_some()
+            && let Some(extra) = core.extra(id.index)
+        {
+            extra.stages = Some(*stages);
+        }
+    }
+
     /// Opens a connection that gets its protocol once it is there.
     #[cfg(feature = "client")]
     pub(crate) fn dial_open(

@@ -109,8 +109,8 @@ impl Attempt {
     fn go_on_agreed(self, url: &Url) {
         let (client, request) = (self.client.clone(), self.request.clone());
         // One that is to be ended on its own is not made to wait for others.
-        let shares = request.seat.is_none()
-            && (request.pipelined || client.0.pool.borrow().shares(&url.origin(), false));
+        let shares =
+            request.seat.is_none() && (request.pipelined || client.shares(&url.origin(), false));
         match client.open(url, Box::new(self), shares) {
             Ok(id) => {
                 if let Some(seat) = &request.seat {

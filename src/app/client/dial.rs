@@ -26,6 +26,7 @@ use crate::runtime::{ConnId, Handle, Reason};
 /// What is to be sent once there is a connection for it.
 pub(in crate::app) trait Job {
     /// Whether it is a WebSocket, which needs a server that knows CONNECT with a protocol.
+    #[cfg(feature = "h2")]
     fn is_socket(&self) -> bool {
         false
     }
@@ -86,8 +87,7 @@ impl Client {
             dial.waiting.borrow_mut().push_back(job);
             return Ok(id);
         }
-        let alone = job.is_socket() && !shares;
-        let (to, channel) = match self.0.way(url, !alone) {
+        let (to, channel) = match self.0.way(url, true) {
             Ok((to, channel)) => (to, channel),
             Err(e) => return Err((e, job)),
         };
@@ -103,13 +103,18 @@ impl Client {
         Ok(id)
     }
 
+    /// See [`Pool::shares`](super::pool::Pool::shares).
+    pub(in crate::app) fn shares(&self, origin: &str, socket: bool) -> bool {
+        self.0.pool.borrow().shares(origin, socket)
+    }
+
     /// Whether what is spoken with a server is agreed on once there is a connection.
     pub(in crate::app) fn agrees(&self, url: &Url) -> bool {
         #[cfg(feature = "h2")]
         if self.0.http2.get() {
             return true;
         }
-        url.secure
+        url.secure && !self.0.only_http1.get()
     }
 }
 
