@@ -218,7 +218,7 @@ pub struct H2Limits {
     pub fields: usize,
     /// Pieces of a cookie in a block, else 431. Default 32.
     pub cookies: usize,
-    /// Streams that the peer opens and resets. Default 200, 33 a second.
+    /// Streams that the peer opens and resets, answered ones too. Default 200, 33 a second.
     pub resets: (u32, u32),
     /// Streams that we refuse or reset because of what the peer did. Default 200, 10 a second.
     pub faults: (u32, u32),

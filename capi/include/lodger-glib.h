@@ -20,19 +20,35 @@ typedef struct lodger_glib_source {
     GSource source;
     lodger_runtime *rt;
     gpointer tag;
+    gint depth;
 } lodger_glib_source;
 
-/* An outer turn may have emptied the descriptor before a modal loop blocks on it. */
+/* Milliseconds until the runtime wants a turn that its descriptor may not announce, -1 for never. An
+   outer turn may have emptied the descriptor before a modal loop blocks on it, and a modal loop that
+   was not announced finds the runtime's own alarm unset. */
+static inline gint lodger_glib_wait(const lodger_glib_source *self)
+{
+    int64_t micros = -1;
+
+    if (lodger_pending(self->rt) == 1)
+        return 0;
+    if (self->depth > 0)
+        micros = lodger_next_deadline(self->rt);
+    if (micros < 0)
+        return -1;
+    return micros / 1000 < G_MAXINT ? (gint)((micros + 999) / 1000) : G_MAXINT;
+}
+
 static inline gboolean lodger_glib_prepare(GSource *source, gint *timeout)
 {
-    *timeout = -1;
-    return lodger_pending(((lodger_glib_source *)source)->rt) == 1;
+    *timeout = lodger_glib_wait((lodger_glib_source *)source);
+    return *timeout == 0;
 }
 
 static inline gboolean lodger_glib_check(GSource *source)
 {
     lodger_glib_source *self = (lodger_glib_source *)source;
-    return g_source_query_unix_fd(source, self->tag) != 0 || lodger_pending(self->rt) == 1;
+    return g_source_query_unix_fd(source, self->tag) != 0 || lodger_glib_wait(self) == 0;
 }
 
 /* A runtime that was ended, whose queue has failed, or whose descriptor somebody has closed, leaves
@@ -40,12 +56,16 @@ static inline gboolean lodger_glib_check(GSource *source)
 static inline gboolean lodger_glib_dispatch(GSource *source, GSourceFunc f, gpointer data)
 {
     lodger_glib_source *self = (lodger_glib_source *)source;
+    int32_t turn;
 
     (void)f;
     (void)data;
     if ((g_source_query_unix_fd(source, self->tag) & G_IO_NVAL) != 0)
         return G_SOURCE_REMOVE;
-    return lodger_dispatch(self->rt) >= 0 ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+    self->depth++;
+    turn = lodger_dispatch(self->rt);
+    self->depth--;
+    return turn >= 0 ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
 static inline void lodger_glib_finalize(GSource *source)

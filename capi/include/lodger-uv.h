@@ -22,15 +22,19 @@ typedef struct lodger_uv {
     lodger_runtime *rt;
     uv_poll_t poll;
     uv_prepare_t prepare;
+    uv_timer_t timer;
+    /* Turns on the stack. */
+    int depth;
+    /* Handles that libuv has, and turns on the stack. */
     int open;
     void (*done)(void *data);
     void *data;
 } lodger_uv;
 
-static inline void lodger_uv_closed(uv_handle_t *handle)
+/* The memory stays until libuv has closed the last handle, and the last turn has returned: a modal
+   loop in a turn may close them all. */
+static inline void lodger_uv_release(lodger_uv *self)
 {
-    lodger_uv *self = (lodger_uv *)handle->data;
-
     if (--self->open > 0)
         return;
     lodger_unref(self->rt);
@@ -39,38 +43,71 @@ static inline void lodger_uv_closed(uv_handle_t *handle)
     free(self);
 }
 
+static inline void lodger_uv_closed(uv_handle_t *handle)
+{
+    lodger_uv_release((lodger_uv *)handle->data);
+}
+
+static inline void lodger_uv_stop(lodger_uv *self)
+{
+    if (uv_is_closing((uv_handle_t *)&self->poll))
+        return;
+    uv_poll_stop(&self->poll);
+    uv_prepare_stop(&self->prepare);
+    uv_timer_stop(&self->timer);
+}
+
 /* A runtime that was ended, or whose queue has failed, is not looked at again. */
 static inline void lodger_uv_turn(lodger_uv *self)
 {
-    if (lodger_dispatch(self->rt) < 0 && !uv_is_closing((uv_handle_t *)&self->poll)) {
-        uv_poll_stop(&self->poll);
-        uv_prepare_stop(&self->prepare);
-    }
+    int32_t turn;
+
+    self->open++;
+    self->depth++;
+    turn = lodger_dispatch(self->rt);
+    self->depth--;
+    if (turn < 0)
+        lodger_uv_stop(self);
+    lodger_uv_release(self);
 }
 
 static inline void lodger_uv_readable(uv_poll_t *poll, int status, int events)
 {
+    lodger_uv *self = (lodger_uv *)poll->data;
+
     (void)events;
     if (status < 0)
-        uv_poll_stop(poll);
+        lodger_uv_stop(self);
     else
-        lodger_uv_turn((lodger_uv *)poll->data);
+        lodger_uv_turn(self);
 }
 
-/* Before the loop blocks: what the descriptor does not announce. */
+static inline void lodger_uv_due(uv_timer_t *timer)
+{
+    lodger_uv_turn((lodger_uv *)timer->data);
+}
+
+/* Before the loop blocks: a turn that the descriptor may not announce. An outer turn may have emptied
+   it before a modal loop blocks on it, and a modal loop that was not announced finds the runtime's
+   own alarm unset. */
 static inline void lodger_uv_before(uv_prepare_t *prepare)
 {
     lodger_uv *self = (lodger_uv *)prepare->data;
+    int64_t micros = -1;
 
     if (lodger_pending(self->rt) == 1)
-        lodger_uv_turn(self);
+        micros = 0;
+    else if (self->depth > 0)
+        micros = lodger_next_deadline(self->rt);
+    if (micros >= 0)
+        uv_timer_start(&self->timer, lodger_uv_due, (uint64_t)(micros + 999) / 1000, 0);
 }
 
 /**
  * Takes the runtime out of its loop and sets `*guest` to NULL; nothing happens if it is. No callback
  * of the runtime follows, also when called from inside one. `done` (which may be NULL) is called
- * with `data` once libuv has closed the handles, in a later iteration; the runtime may be attached
- * again at once.
+ * with `data` once libuv has closed the handles, in a later iteration, and the callback that it was
+ * called from has returned; the runtime may be attached again at once.
  */
 static inline void lodger_uv_detach(lodger_uv **guest, void (*done)(void *data), void *data)
 {
@@ -84,6 +121,7 @@ static inline void lodger_uv_detach(lodger_uv **guest, void (*done)(void *data),
     lodger_detach(self->rt);
     uv_close((uv_handle_t *)&self->poll, lodger_uv_closed);
     uv_close((uv_handle_t *)&self->prepare, lodger_uv_closed);
+    uv_close((uv_handle_t *)&self->timer, lodger_uv_closed);
 }
 
 /**
@@ -108,17 +146,20 @@ static inline int lodger_uv_attach(lodger_runtime *rt, uv_loop_t *loop, lodger_u
     self->rt = rt;
     self->poll.data = self;
     self->prepare.data = self;
+    self->timer.data = self;
     error = uv_poll_init(loop, &self->poll, lodger_fd(rt));
     if (error < 0) {
         free(self);
         return error;
     }
     lodger_ref(rt);
-    self->open = 2;
+    self->open = 3;
     uv_prepare_init(loop, &self->prepare);
     uv_prepare_start(&self->prepare, lodger_uv_before);
+    uv_timer_init(loop, &self->timer);
     /* The poll handle alone keeps the loop running. */
     uv_unref((uv_handle_t *)&self->prepare);
+    uv_unref((uv_handle_t *)&self->timer);
     error = uv_poll_start(&self->poll, UV_READABLE, lodger_uv_readable);
     if (error < 0) {
         lodger_uv_detach(&self, NULL, NULL);

@@ -10,7 +10,7 @@ use crate::report::{Problem, say};
 /// Who the server is.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Server {
-    /// Serve https and wss; with a certificate made on the spot unless --cert names one
+    /// Serve TLS wherever it listens; with a certificate made on the spot unless --cert names one
     #[arg(long)]
     pub(crate) tls: bool,
 

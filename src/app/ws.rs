@@ -51,7 +51,9 @@ impl Upgrade {
             return page(errors, 426, response.lines(UPGRADE));
         }
         let keyless = request.head.version == Version::Http2;
-        let offer = Offer::from_fields(request.fields().iter()).keyless(keyless);
+        let offer = Offer::from_fields(request.fields().iter())
+            .keyless(keyless)
+            .secure(request.is_secure());
         let accepted = match accept(&offer, &self.config) {
             Ok(accepted) => accepted,
             Err(refusal) => {

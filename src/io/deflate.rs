@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::fmt;
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
@@ -39,7 +39,8 @@ pub(crate) struct Broken;
 pub(crate) struct Engines {
     inflaters: Vec<Box<Inflater>>,
     deflaters: Vec<Box<Deflater>>,
-    alive: Rc<Cell<usize>>,
+    /// What they hold together. Made with the first one: most pools never compress.
+    alive: OnceCell<Rc<Cell<usize>>>,
     max: usize,
 }
 
@@ -59,12 +60,12 @@ impl Drop for Loan {
 impl Engines {
     /// Makes none yet; those it makes hold at most `max` bytes together.
     pub(crate) fn new(max: usize) -> Self {
-        Self { inflaters: Vec::new(), deflaters: Vec::new(), alive: Rc::default(), max }
+        Self { inflaters: Vec::new(), deflaters: Vec::new(), alive: OnceCell::new(), max }
     }
 
     /// Gives the bytes that all engines hold, in use or not.
     pub(crate) fn held(&self) -> usize {
-        self.alive.get()
+        self.alive.get().map_or(0, |alive| alive.get())
     }
 
     /// Tells whether a connection may keep an engine of each kind for itself.
@@ -116,8 +117,9 @@ impl Engines {
         if held > self.max && !must {
             return None;
         }
-        self.alive.set(held);
-        Some(Loan { alive: Rc::clone(&self.alive), bytes })
+        let alive = self.alive.get_or_init(Rc::default);
+        alive.set(held);
+        Some(Loan { alive: Rc::clone(alive), bytes })
     }
 }
 

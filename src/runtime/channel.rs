@@ -453,13 +453,17 @@ impl Core {
 
     /// Gives what the handshake of a connection agreed on, or of the one that carries it.
     pub(super) fn session(&self, index: u32) -> Option<Rc<Session>> {
+        self.carrier(index)?.channel()?.session().cloned()
+    }
+
+    /// Gives the slot that has the socket and the channel: of a stream, its connection's.
+    pub(super) fn carrier(&self, index: u32) -> Option<&Slot> {
         let slot = self.slots.get(index)?;
         #[cfg(feature = "h2")]
         if slot.flags.has(Flags::STREAM) {
-            let parent = self.slots.get(slot.link.parent)?;
-            return parent.channel()?.session().cloned();
+            return self.slots.get(slot.link.parent);
         }
-        slot.channel()?.session().cloned()
+        Some(slot)
     }
 
     fn is_shaking(&self, index: u32) -> bool {
@@ -491,7 +495,7 @@ impl Slot {
     fn note_secured(&mut self, app: &mut App, now: Micros) {
         self.since = if self.has_output() { now } else { Micros::ZERO };
         if let App::Client(asker) = app {
-            asker.secured = Some(now);
+            asker.stages.secured = Some(now);
             // What the handshake took is no part of the request.
             asker.base = self.sent;
         }

@@ -145,15 +145,22 @@ impl Handle {
 
     /// Gives the address of a connection's peer. One system call.
     pub fn peer_addr(&self, id: ConnId) -> Option<Addr> {
-        let sock = self.core().named(id)?.sock?;
+        let sock = self.sock_of(id)?;
         self.0.net.peer_addr(sock).ok()
     }
 
     /// Gives the address on this side of a connection. One system call.
     #[cfg(feature = "live")]
     pub(crate) fn conn_local_addr(&self, id: ConnId) -> Option<Addr> {
-        let sock = self.core().named(id)?.sock?;
+        let sock = self.sock_of(id)?;
         self.0.net.local_addr(sock).ok()
+    }
+
+    /// The socket of a connection; of a stream, its connection's.
+    fn sock_of(&self, id: ConnId) -> Option<Sock> {
+        let mut core = self.core();
+        core.named(id)?;
+        core.carrier(id.index)?.sock
     }
 
     /// What is opened after the end would never be closed.

@@ -15,7 +15,8 @@ use super::{ConnId, Handle, TimerId};
 pub struct ConnInfo {
     /// Its name.
     pub id: ConnId,
-    /// What it speaks: `http/1.1`, `websocket`, `raw`.
+    /// What it speaks: `http/1.1`, `http/2`, `websocket`, `raw`. A stream of HTTP/2 is listed by
+    /// itself, with the peer and the TLS of the connection that carries it.
     pub protocol: &'static str,
     /// What its TLS handshake agreed on: `TLSv1.3 TLS13_AES_256_GCM_SHA384 alpn http/1.1`;
     /// `handshake` while it goes on, empty over a plain connection.
@@ -51,8 +52,8 @@ pub struct TimerInfo {
     pub period: Option<Duration>,
 }
 
-fn shown_tls(slot: &Slot) -> String {
-    let channel = slot.channel();
+fn shown_tls(carrier: Option<&Slot>) -> String {
+    let channel = carrier.and_then(Slot::channel);
     channel.map_or_else(String::new, |channel| match channel.session() {
         Some(session) => session.summary(),
         None => "handshake".to_string(),
@@ -85,13 +86,14 @@ impl Handle {
                 let slot = core.slots.get(index)?;
                 let shown = !matches!(slot.state, State::Free | State::Dead)
                     && !slot.flags.has(Flags::NO_PEER);
+                let carrier = core.carrier(index);
                 shown.then(|| ConnInfo {
                     id: ConnId { index, generation: slot.generation },
                     protocol: slot.stack.name(),
-                    tls: shown_tls(slot),
+                    tls: shown_tls(carrier),
                     path: slot.label.as_deref().unwrap_or_default().to_string(),
-                    peer: slot
-                        .sock
+                    peer: carrier
+                        .and_then(|slot| slot.sock)
                         .and_then(|sock| self.0.net.peer_addr(sock).ok())
                         .map(|addr| addr.to_string())
                         .unwrap_or_default(),

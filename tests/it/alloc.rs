@@ -17,33 +17,44 @@ use lodger_backend::{
     Token, Trigger, Waker,
 };
 
+#[cfg(feature = "h2")]
+mod h2_attacks;
+
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that this thread has taken and not given back, and the most that they were.
+    static HELD: Cell<i64> = const { Cell::new(0) };
+    static PEAK: Cell<i64> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-fn count() {
+fn count(taken: usize, given: usize) {
     // A thread that is ending allocates uncounted.
-    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
+    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + u64::from(taken > 0)));
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + taken as i64 - given as i64);
+        let _ = PEAK.try_with(|most| most.set(most.get().max(held.get())));
+    });
 }
 
-// SAFETY: every call goes to the system's allocator unchanged; the count is a thread's own `Cell`
-// without a destructor, so counting neither allocates nor unwinds.
+// SAFETY: every call goes to the system's allocator unchanged; the counts are a thread's own `Cell`s
+// without destructors, so counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        count(0, layout.size());
         // SAFETY: as in `alloc`; `ptr` came from there.
         unsafe { System.dealloc(ptr, layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size, layout.size());
         // SAFETY: as in `dealloc`.
         unsafe { System.realloc(ptr, layout, size) }
     }
@@ -61,6 +72,8 @@ struct End {
     output: Vec<u8>,
     token: Option<Token>,
     told: bool,
+    /// It takes nothing: what is sent to it waits.
+    deaf: bool,
 }
 
 #[derive(Default)]
@@ -124,7 +137,11 @@ impl Net for Fake {
     fn send(&self, sock: Sock, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let mut s = self.0.borrow_mut();
         s.sends += 1;
-        let output = &mut s.ends[sock.bits() as usize].output;
+        let end = &mut s.ends[sock.bits() as usize];
+        if end.deaf {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let output = &mut end.output;
         bufs.iter().for_each(|buf| output.extend_from_slice(buf));
         Ok(bufs.iter().map(|buf| buf.len()).sum())
     }
@@ -213,8 +230,12 @@ const PEERS: usize = 32;
 
 /// A runtime that serves `PEERS` connections.
 fn serve<S: lodger::Serve>(server: S) -> (Fake, Runtime) {
+    serve_to(PEERS, server)
+}
+
+fn serve_to<S: lodger::Serve>(peers: usize, server: S) -> (Fake, Runtime) {
     let fake = Fake::default();
-    fake.0.borrow_mut().ends.resize_with(PEERS, || End {
+    fake.0.borrow_mut().ends.resize_with(peers, || End {
         input: Vec::with_capacity(64 << 10),
         output: Vec::with_capacity(1 << 20),
         ..End::default()
@@ -222,7 +243,7 @@ fn serve<S: lodger::Serve>(server: S) -> (Fake, Runtime) {
     let rt = Runtime::with(Box::new(fake.clone()), Rc::new(fake.clone()), Limits::default());
     rt.listen("127.0.0.1:80", server).unwrap();
     (0..20).for_each(|_| _ = rt.dispatch().unwrap());
-    assert_eq!(rt.stats().open, PEERS as u64);
+    assert_eq!(rt.stats().open, peers as u64);
     (fake, rt)
 }
 

@@ -62,7 +62,8 @@ fn a_request_tells_what_the_handshake_agreed_on() {
         for resumed in [false, false] {
             let whole = get(&rig, &client, "https://localhost:80/").unwrap();
             let text = String::from_utf8(whole.body).unwrap();
-            let wanted = format!("TLSv1.3 TLS13_AES_256_GCM_SHA384 http/1.1 localhost 0 {resumed}");
+            let alpn = if cfg!(feature = "h2") { "h2" } else { "http/1.1" };
+            let wanted = format!("TLSv1.3 TLS13_AES_256_GCM_SHA384 {alpn} localhost 0 {resumed}");
             assert_eq!((whole.status, text), (200, wanted), "{trigger:?}");
         }
 
@@ -338,6 +339,30 @@ fn every_polite_end_says_so_in_both_versions() {
         assert_eq!((rig.rt.stats().open, rig.rt.stats().aborted), (0, 0));
         rig.end();
     }
+}
+
+/// RFC 6454, section 4: the scheme is part of an origin, and where TLS ends here it is known.
+#[test]
+fn a_page_without_tls_is_of_another_origin() {
+    let rig = Rig::new(Trigger::Edge);
+    let (server, _) = configs(&["localhost"]);
+    rig.serve(tls::Server::new(&server, plain()));
+    let config = by_hand(BOTH);
+    for (origin, status) in
+        [("https://localhost", 101), ("https://localhost:443", 101), ("http://localhost", 403)]
+    {
+        let mut page = Peer::new(&rig, &config);
+        let request = format!(
+            "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: {origin}\r\n\r\n"
+        );
+
+        let answer = page.ask(&rig, &request);
+
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{origin}: {answer}");
+    }
+    rig.end();
 }
 
 #[test]

@@ -11,17 +11,19 @@ const START = 10_000;       // milliseconds until it must have said its URL
 
 /// One program, started and killed any number of times; from its second start on the same port.
 export class Program {
-  #path; #child = null; #stops = [];
+  #path; #more; #child = null; #stops = [];
   url = null;
   port = 0;
 
-  constructor(path) {
+  /// `more` are arguments of `serve`.
+  constructor(path, more = []) {
     this.#path = path;
+    this.#more = more;
     process.on('exit', () => this.#child?.kill('SIGKILL'));
   }
 
   async start() {
-    const child = spawn(this.#path, ['serve', '--listen', `127.0.0.1:${this.port}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.#path, ['serve', '--listen', `127.0.0.1:${this.port}`, ...this.#more], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     let said = '', complaint = '';
     child.stderr.on('data', bytes => { complaint = `${complaint}${bytes}`.slice(-2000); });
@@ -31,7 +33,7 @@ export class Program {
       child.on('exit', code => fail(new Error(`it ended with ${code}: ${complaint}`)));
       child.stdout.on('data', bytes => {
         said = `${said}${bytes}`.slice(0, 10_000);
-        const url = said.match(/http:\/\/127\.0\.0\.1:(\d+)/);
+        const url = said.match(/https?:\/\/127\.0\.0\.1:(\d+)/);
         if (!url) return;
         this.port = Number(url[1]);
         this.url = `${url[0]}/`;

@@ -14,12 +14,13 @@ import { parseArgs } from 'node:util';
 import { committed, policy } from './csp.mjs';
 import { look } from './look.mjs';
 import { Program, dial, sleep } from './program.mjs';
+import { TRUSTING, secure } from './secure.mjs';
 
 const LIMIT = 180_000;      // milliseconds for everything, besides --warm
 
 const BROWSER_ARGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-  '--disable-background-networking', '--disable-component-update',
+  '--disable-background-networking', '--disable-component-update', TRUSTING,
 ];
 
 const tally = { passed: 0, failed: 0 };
@@ -124,7 +125,7 @@ async function connections({ page }, program, warm) {
     echo = await dial(program.port, '/echo');
     const before = await until('a row ws /echo', () => row(page, 'ws', '/echo'));
     expect(await echo.ask('x'.repeat(5000)) === 'x'.repeat(5000), 'the echo differs');
-    await until('more bytes', async () => (await row(page, 'ws', '/echo'))[3] !== before[3]);
+    await until('more bytes', async () => (await row(page, 'ws', '/echo'))[4] !== before[4]);
   });
   await check('traffic draws a line', async () => {
     for (const end = Date.now() + warm * 1000; Date.now() < end; await sleep(10 + 10 * Math.random())) {
@@ -373,7 +374,7 @@ function playwright(modules) {
   return createRequire(join(modules, 'any.js'))('playwright-core').chromium;
 }
 
-async function all({ out, warm, browser: executablePath }, chromium, program) {
+async function all({ program: path, out, warm, browser: executablePath }, chromium, program) {
   await program.start();
   const browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: 30_000 });
   program.onStop(() => browser.close());
@@ -391,6 +392,7 @@ async function all({ out, warm, browser: executablePath }, chromium, program) {
     until('no row ws /echo', async () => !await row(main.page, 'ws', '/echo')));
   await silent(browser, program.url);
   await hostile(context, program.url);
+  await secure(browser, path, { check, expect, until, open, becomes, rows, row, button, items, overflow });
   await comesBack(main, program);
 }
 

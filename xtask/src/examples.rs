@@ -289,6 +289,12 @@ const EXAMPLES: &[Example] = &[
                 "{target}/debug/libnode_addon.so",
                 "exit",
             ],
+            // Callbacks of JavaScript's that throw inside a turn.
+            &[
+                "node",
+                "foreign-loop-examples/node-addon/throws.js",
+                "{target}/debug/libnode_addon.so",
+            ],
         ],
         command: &[
             "node",
@@ -331,6 +337,9 @@ pub(crate) fn steps(steps: &mut Steps, features: &str) {
         check_each(steps, &[], true);
     }
     steps.step("the laws in Node.js", laws_in_node);
+    steps.step("the laws in asyncio", || laws_in_python("asyncio", "python3"));
+    let python = sh::target("python/bin/python").to_string_lossy().into_owned();
+    steps.step("the laws in uvloop", || laws_in_python("uvloop", &python));
 }
 
 /// The kit inside Node, whose loop is no test's own: an addon, and a process for each law.
@@ -341,6 +350,21 @@ fn laws_in_node() -> Res<Outcome> {
     sh::run(1200, "cargo", &["build", "--locked", "-p", "lodger-libuv-node"])?;
     let addon = sh::target("debug/liblodger_libuv_node.so").to_string_lossy().into_owned();
     let output = sh::run(600, "node", &["backends/libuv/tests/node/run.js", &addon])?;
+    let last = sh::text(&output.stdout).lines().last().unwrap_or_default().to_owned();
+    Ok(Outcome::Passed(last))
+}
+
+/// The kit inside Python's loops, likewise.
+fn laws_in_python(kind: &str, python: &str) -> Res<Outcome> {
+    if sh::run(20, python, &["-c", &format!("import {kind}")]).is_err() {
+        return Ok(Outcome::Skipped(format!("no {kind}")));
+    }
+    sh::run(1200, "cargo", &["build", "--locked", "-p", "lodger-foreign-python"])?;
+    let library = sh::target("debug/liblodger_foreign_python.so").to_string_lossy().into_owned();
+    let script = "backends/foreign/tests/python/run.py";
+    // With its own thread of the kernel's, io_uring would count as one of the guest's.
+    let mut command = sh::command(600, python, &[script, &library, kind]);
+    let output = sh::check(command.env("UV_USE_IO_URING", "0"))?;
     let last = sh::text(&output.stdout).lines().last().unwrap_or_default().to_owned();
     Ok(Outcome::Passed(last))
 }
@@ -387,6 +411,18 @@ fn check(example: &Example, built: bool) -> Res<Outcome> {
         "calloop-wayland" => Ok(Outcome::Passed(format!("{note}; {}", bar_was_drawn()?))),
         _ => Ok(Outcome::Passed(note)),
     }
+}
+
+/// Builds the first example of this name; gives the words that start it.
+pub(crate) fn built(name: &str) -> Res<Vec<String>> {
+    let example = EXAMPLES.iter().find(|example| example.name == name).ok_or("no such example")?;
+    for words in example.build {
+        let words = resolved(words);
+        if let Some((program, args)) = split(&words) {
+            sh::run(1200, program, &args)?;
+        }
+    }
+    Ok(resolved(example.command))
 }
 
 /// Tells whether `words` build no more than liblodger, or a program of the workspace that the

@@ -37,6 +37,11 @@ impl Server {
         Self::spawn(&mut plain(&["serve", "--listen", "127.0.0.1:0"]))
     }
 
+    /// As [`start`](Self::start), over TLS, with a certificate that it makes itself.
+    pub(crate) fn start_tls() -> Res<Self> {
+        Self::spawn(&mut plain(&["serve", "--tls", "--listen", "127.0.0.1:0"]))
+    }
+
     /// As [`start`](Self::start), for HTTP/2 by prior knowledge alone.
     pub(crate) fn start_h2_only() -> Res<Self> {
         Self::spawn(&mut plain(&["serve", "--h2-only", "--listen", "127.0.0.1:0"]))
@@ -174,16 +179,16 @@ fn wait_for_port(lines: &Receiver<String>) -> Option<u16> {
     }
 }
 
-/// Finds the port in a line that holds `http://HOST:PORT/`.
+/// Finds the port in a line that holds `http://HOST:PORT/` or the same with `https`.
 fn port_of(line: &str) -> Option<u16> {
-    let (_, rest) = line.split_once("http://")?;
+    let (_, rest) = line.split_once("http://").or_else(|| line.split_once("https://"))?;
     let authority = rest.split(['/', ' ']).next()?;
     let (_, port) = authority.rsplit_once(':')?;
     port.parse().ok()
 }
 
 /// Gives the lines of a stream; it is read to its end, so that the writer never blocks.
-fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -225,6 +230,7 @@ mod tests {
     fn the_port_is_read_from_a_url() {
         assert_eq!(port_of("listening on http://127.0.0.1:41234/ (mio)"), Some(41234));
         assert_eq!(port_of("http://[::1]:80"), Some(80));
+        assert_eq!(port_of("lodger serves https://127.0.0.1:41235/"), Some(41235));
         assert_eq!(port_of("listening on unix:/run/x.sock"), None);
     }
 }

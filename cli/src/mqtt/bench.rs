@@ -20,9 +20,12 @@ ones.";
 /// What to load, and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Where the server is: mqtt://HOST:PORT, ws://HOST:PORT/PATH or unix:PATH
+    /// Where the server is: mqtt://HOST:PORT, mqtts://..., ws://HOST:PORT/PATH, wss://... or unix:PATH
     #[arg(short, long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
     url: String,
+
+    #[command(flatten)]
+    trust: crate::tls::Trust,
 
     /// Subscribers
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -93,9 +96,14 @@ impl Load {
 pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     serve::raise_file_limit();
     let rt = Runtime::standalone().map_err(|e| serve::refused("start", &e))?;
+    let trust = options.trust.config()?;
     let connect = || {
-        let client = Client::new(&options.url).connect(&rt);
-        client.map_err(|e| Problem::usage(e.rule().to_owned()))
+        let client = Client::new(&options.url);
+        let client = match &trust {
+            Some(config) => client.tls(config),
+            None => client,
+        };
+        client.connect(&rt).map_err(|e| Problem::usage(e.rule().to_owned()))
     };
     let hears = (0..options.subscribers).map(|_| connect()).collect::<Result<Vec<_>, _>>()?;
     let load = Rc::new(Load {
@@ -163,8 +171,13 @@ fn tell(count: u64, took: Duration, used: Option<Duration>) -> Result<(), Proble
     report::print(&line).map_err(|e| serve::refused("write", &e))
 }
 
-/// Gives the processor time of a process so far.
+/// Gives the processor time of a process so far, of all its threads.
 fn processor_time(pid: u32) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let one = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    };
+    // A thread that has ended meanwhile is left out.
+    Some(tasks.flatten().filter_map(one).sum())
 }

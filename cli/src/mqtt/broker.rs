@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lodger::mqtt::{Broker, BrokerConfig, FileJournal, websocket_config};
-use lodger::{Addr, Handle, Limits, ListenerId, MqttLimits, Runtime, Serve, http};
+use lodger::{Addr, Handle, Limits, ListenerId, MqttLimits, Runtime, Serve, Service, http, tls};
 
 use crate::report::{self, Problem};
 use crate::{args, serve, signal};
@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Where to listen for WebSockets that carry MQTT, at /mqtt; repeatable
     #[arg(long, value_name = "ADDR", value_parser = Addr::parse)]
     ws: Vec<Addr>,
+
+    #[command(flatten)]
+    secure: crate::tls::Server,
 
     /// Refuse subscriptions to this filter, as it stands, with 0x80; repeatable
     #[arg(long, value_name = "FILTER")]
@@ -94,17 +97,27 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     let rt = Runtime::standalone_with(limits).map_err(|e| serve::refused("start", &e))?;
     signal::goodbye(&rt, options.grace).map_err(|e| serve::refused("hear signals", &e))?;
     let broker = make(&rt, options)?;
-    let service = broker.clone().into_service();
+    let secure = options.secure.config()?;
+    let service = behind(secure.as_ref(), broker.clone());
+    let schemes = if secure.is_some() { ("mqtts", "wss") } else { ("mqtt", "ws") };
     for addr in &options.listen {
         let listener = serve::listen(&rt, addr, &service)?;
-        announce(&rt, listener, "mqtt", "");
+        announce(&rt, listener, schemes.0, "");
     }
-    let web = websockets(http::Server::new(), &broker, &mqtt).into_service();
+    let web = behind(secure.as_ref(), websockets(http::Server::new(), &broker, &mqtt));
     for addr in &options.ws {
         let listener = serve::listen(&rt, addr, &web)?;
-        announce(&rt, listener, "ws", "/mqtt");
+        announce(&rt, listener, schemes.1, "/mqtt");
     }
     rt.run().map_err(|e| serve::refused("go on", &e))
+}
+
+/// Puts TLS before a server, where it is wanted.
+fn behind(secure: Option<&tls::ServerConfig>, server: impl Serve) -> Service {
+    match secure {
+        Some(config) => tls::Server::new(config, server).into_service(),
+        None => server.into_service(),
+    }
 }
 
 fn make(rt: &Runtime, options: &Options) -> Result<Broker, Problem> {

@@ -24,7 +24,7 @@ Connects again by itself when the connection is lost.";
 /// Which server, and as whom.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Server {
-    /// Where the server is: mqtt://HOST:PORT, ws://HOST:PORT/PATH or unix:PATH
+    /// Where the server is: mqtt://HOST:PORT, mqtts://..., ws://HOST:PORT/PATH, wss://... or unix:PATH
     #[arg(short, long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
     url: String,
 
@@ -44,20 +44,26 @@ pub(crate) struct Server {
     #[arg(long, value_name = "PASSWORD", default_value = "", requires = "user")]
     password: String,
 
+    #[command(flatten)]
+    trust: crate::tls::Trust,
+
     /// Quality of delivery: 0, 1 or 2
     #[arg(short, long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
 }
 
 impl Server {
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Result<Client, Problem> {
         let version = if self.version == 4 { Version::V4 } else { Version::V5 };
-        let client = Client::new(&self.url).id(&self.id).version(version);
+        let mut client = Client::new(&self.url).id(&self.id).version(version);
+        if let Some(config) = self.trust.config()? {
+            client = client.tls(&config);
+        }
         let login = !self.user.is_empty();
-        if login { client.login(&self.user, self.password.as_bytes()) } else { client }
+        Ok(if login { client.login(&self.user, self.password.as_bytes()) } else { client })
     }
 
-    fn qos(&self) -> Qos {
+    pub(super) fn qos(&self) -> Qos {
         Qos::from_bits(self.qos).unwrap_or_default()
     }
 }
@@ -133,7 +139,7 @@ pub(crate) fn publish(options: &Publish) -> Result<(), Problem> {
     let (told, wanted) = (Rc::clone(&failure), options.clone());
     let slot: Rc<RefCell<Option<Connection>>> = Rc::default();
     let reach = Rc::clone(&slot);
-    let client = options.server.client().on_event(move |h, event| match event {
+    let client = options.server.client()?.on_event(move |h, event| match event {
         ClientEvent::Connected { .. } => {
             let Some(connection) = reach.borrow().clone() else { return };
             send(h, &connection, &wanted, &payload, &told);
@@ -182,7 +188,7 @@ pub(crate) fn subscribe(options: &Subscribe) -> Result<(), Problem> {
     let failure = Failure::default();
     let (told, url) = (Rc::clone(&failure), options.server.url.clone());
     let began = Cell::new(false);
-    let mut client = options.server.client().retry(Retry::default());
+    let mut client = options.server.client()?.retry(Retry::default());
     if let Some(time) = options.session {
         client = client.session(time);
     }

@@ -12,6 +12,8 @@ use lodger_backend::Addr;
 
 use crate::http::Request;
 use crate::policy::Retry;
+#[cfg(feature = "tls")]
+use crate::tls::ClientConfig;
 use crate::ws::{Client, Connection, Cx, Handler, Message, Refuse};
 use crate::{ConnId, Handle, Micros};
 
@@ -92,15 +94,18 @@ impl Controls {
 
     /// Opens sockets to where the viewer came in: an address that nobody's words can choose.
     fn open(&self, h: &Handle, viewer: ConnId) {
+        let secure = is_secure(h, viewer);
+        let s = if secure { "s" } else { "" };
         let url = match h.conn_local_addr(viewer) {
-            Some(Addr::Tcp(addr)) => std::format!("ws://{addr}{}", self.path),
+            Some(Addr::Tcp(addr)) => std::format!("ws{s}://{addr}{}", self.path),
             Some(other) => std::format!("{other}:{}", self.path),
             None => return,
         };
         let mut sockets = self.sockets.borrow_mut();
         let room = SOCKETS.saturating_sub(sockets.len());
         for _ in 0..room.min(AT_A_TIME) {
-            let client = Client::new(&url).retry(Retry::new(&BACK));
+            let Some(client) = trusting(Client::new(&url), secure) else { return };
+            let client = client.retry(Retry::new(&BACK));
             // A URL made of an address and of a route's path can only be one, but for a path that
             // no route has either.
             sockets.extend(client.connect(h, Silent));
@@ -132,6 +137,32 @@ pub(super) fn is_local_page(request: &Request<'_>) -> bool {
     let local = Addr::without_lookup(name, 0).unwrap_or_default();
     let loopback = !local.is_empty() && local.iter().all(|addr| addr.ip().is_loopback());
     loopback && request.header("origin").is_some()
+}
+
+#[cfg(feature = "tls")]
+fn is_secure(h: &Handle, viewer: ConnId) -> bool {
+    h.tls(viewer).is_some()
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_secure(_: &Handle, _: ConnId) -> bool {
+    false
+}
+
+/// Has a client take whatever certificate this runtime itself shows: it asks nobody else, and tells
+/// no secret. `None` where TLS cannot be had.
+#[cfg(feature = "tls")]
+fn trusting(client: Client, secure: bool) -> Option<Client> {
+    if !secure {
+        return Some(client);
+    }
+    let anybody = ClientConfig::insecure().ok()?;
+    Some(client.tls(&anybody))
+}
+
+#[cfg(not(feature = "tls"))]
+fn trusting(client: Client, _secure: bool) -> Option<Client> {
+    Some(client)
 }
 
 fn is_loopback(peer: Option<&Addr>) -> bool {

@@ -21,6 +21,8 @@ pub(super) struct Own<'a> {
     pub(super) probe: &'a Probe,
     /// Of the feed, of the probe.
     pub(super) timers: Option<[TimerId; 2]>,
+    #[cfg(feature = "mqtt")]
+    pub(super) broker: Option<crate::mqtt::BrokerStats>,
 }
 
 /// Writes what one viewer is told first: what it may do, a JSON array.
@@ -37,6 +39,10 @@ pub(super) fn write(h: &Handle, own: &Own<'_>, out: &mut String) {
         j.key("version").text(env!("CARGO_PKG_VERSION"));
         j.key("uptime_us").number(h.now().get());
         counters(j, &stats);
+        #[cfg(feature = "mqtt")]
+        if let Some(stats) = &own.broker {
+            j.key("broker").object(|j| broker(j, stats));
+        }
         let mut bars = 0;
         j.key("worst_us").array(|j| bars = own.probe.bars(|d| j.number(micros(d))));
         j.key("bars").number(bars);
@@ -105,12 +111,33 @@ fn counters(j: &mut Json<'_>, stats: &Stats) {
     }
 }
 
+#[cfg(feature = "mqtt")]
+fn broker(j: &mut Json<'_>, stats: &crate::mqtt::BrokerStats) {
+    let numbers = [
+        ("sessions", stats.sessions),
+        ("connected", stats.connected),
+        ("subscriptions", stats.subscriptions),
+        ("retained", stats.retained),
+        ("received", stats.received),
+        ("sent", stats.sent),
+        ("dropped", stats.dropped),
+        ("in_flight", stats.in_flight),
+        ("queued", stats.queued),
+    ];
+    for (name, n) in numbers {
+        j.key(name).number(n);
+    }
+}
+
 fn connection(j: &mut Json<'_>, conn: &ConnInfo) {
     j.object(|j| {
         j.key("id").text(&std::format!("{}", conn.id));
         j.key("proto").text(short(conn.protocol));
         j.key("path").text(&conn.path);
         j.key("peer").text(&conn.peer);
+        if !conn.tls.is_empty() {
+            j.key("tls").text(&conn.tls);
+        }
         j.key("rx").number(conn.received);
         j.key("tx").number(conn.sent);
         j.key("age_us").number(micros(conn.age));
@@ -122,6 +149,8 @@ fn connection(j: &mut Json<'_>, conn: &ConnInfo) {
 fn short(protocol: &str) -> &str {
     match protocol {
         "websocket" => "ws",
+        "http/2" => "h2",
+        "http/2 stream" | "http/2 stream of a client" => "h2 stream",
         other => other,
     }
 }

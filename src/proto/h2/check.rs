@@ -171,6 +171,27 @@ impl<'l> Harness<'l> {
         self.take();
     }
 
+    /// Lets the user read what it had not read.
+    #[cfg(test)]
+    pub(super) fn read_all(&mut self) {
+        self.reads = true;
+        let mut tx = Tx::new(&mut self.out, &mut self.pool);
+        for (stream, n) in core::mem::take(&mut self.unread) {
+            self.connection.consumed(stream, n);
+        }
+        self.connection.put_credits(&mut tx);
+        self.take();
+    }
+
+    /// Sends a part of a body, as much of it as may be sent.
+    #[cfg(test)]
+    pub(super) fn send(&mut self, stream: u32, most: usize) {
+        let n = self.connection.room(stream).min(most);
+        let mut tx = Tx::new(&mut self.out, &mut self.pool);
+        self.connection.data(self.now, stream, &alloc::vec![b'x'; n], false, &mut tx);
+        self.take();
+    }
+
     /// Says that it goes away.
     #[cfg(test)]
     pub(super) fn go_away(&mut self) {
@@ -265,11 +286,12 @@ impl Sink<'_> {
                 self.connection.release(self.now, stream, super::Code::Cancel, tx);
             }
             Event::GoAway { last, code } => self.trace.event(format!("goaway {last} {code}")),
+            Event::Settled => self.trace.event(String::from("settled")),
         }
     }
 
     fn answer(self, stream: u32, tx: &mut Tx<'_>) {
-        if stream % 2 == 1 && self.connection.is_open() && !self.connection.can_ask() {
+        if self.connection.role() == Role::Server {
             let text = format!("{}", self.bytes.get(&stream).copied().unwrap_or(0));
             let length = Some(text.len() as u64);
             let answer =

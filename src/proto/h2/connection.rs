@@ -96,6 +96,9 @@ pub enum Event<'s> {
         /// The code.
         code: u32,
     },
+    /// The server's first SETTINGS have come: [`Connection::knows_connect`] tells now, and
+    /// [`Connection::can_ask`] goes by what it lets us have open. Told to clients alone.
+    Settled,
 }
 
 /// Where reading stands.
@@ -198,6 +201,7 @@ pub(super) enum Step<'a> {
     Trailers(u32, u32),
     Reset(u32, u32, u32),
     GoAway(u32, u32),
+    Settled,
 }
 
 impl Connection {
@@ -281,6 +285,7 @@ impl Connection {
                 }
                 Step::Reset(stream, tag, code) => Event::Reset { stream, tag, code },
                 Step::GoAway(last, code) => Event::GoAway { last, code },
+                Step::Settled => Event::Settled,
             };
             return Ok(Some(event));
         }
@@ -325,9 +330,12 @@ impl Connection {
         self.streams.len() == 0 && self.open_block.is_none()
     }
 
-    /// Tells whether it is to be closed: all is said, and nothing more is read.
+    /// Tells whether it is to be closed: all is said, and nothing more is read. A client that says
+    /// that it goes away takes no stream of ours, and may open further ones of its own: RFC 9113,
+    /// section 6.8.
     pub fn must_close(&self) -> bool {
-        self.reading == Reading::Over || self.flags & (LEAVING | LEFT) != 0 && self.is_idle()
+        let last = if self.role == Role::Client { LEAVING | LEFT } else { LEAVING };
+        self.reading == Reading::Over || self.flags & last != 0 && self.is_idle()
     }
 
     /// Tells whether a poll without new input would bring an event.

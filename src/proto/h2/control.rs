@@ -8,7 +8,7 @@ use super::connection::{Connection, LEFT, Role, SETTLED, Step};
 use super::frame::{self, Head, WINDOW_MAX};
 use super::guard::What;
 use super::priority::Priority;
-use super::receive::{ITSELF, protocol, size};
+use super::receive::{IDLE_WORK, ITSELF, protocol, size};
 use super::streams::{self, Found};
 use super::{Code, Fault};
 use crate::io::Tx;
@@ -77,15 +77,14 @@ impl Connection {
         if id == 0 || found == Found::Idle {
             return Err(protocol("RFC 9113, 6.4: RST_STREAM is of a stream that is not idle"));
         }
+        // One that was answered in the same turn, and so has ended, has cost as much.
+        let what = if self.role == Role::Server { What::Reset } else { What::Glitch(1) };
+        self.guard.count(now, what)?;
         let Some(stream) = self.streams.by_id(id).filter(|stream| !stream.has(streams::RESET))
         else {
-            self.guard.count(now, What::Glitch(1))?;
             return Ok(Step::Again);
         };
         let (tag, held) = (stream.tag, stream.has(streams::HELD));
-        if self.role == Role::Server {
-            self.guard.count(now, What::Reset)?;
-        }
         self.end_stream(now, id, streams::RESET);
         let code = frame::word(payload);
         Ok(if held { Step::Reset(id, tag, code) } else { Step::Again })
@@ -112,14 +111,19 @@ impl Connection {
             return Ok(Step::Again);
         }
         self.guard.count(cx.now, What::Settings)?;
+        let settles = !self.has(SETTLED);
         self.flags |= SETTLED;
         let before = self.peers;
+        if settles {
+            self.peers.settle();
+        }
         self.peers.apply(payload, self.role)?;
         self.encoder.set_max(self.peers.table);
         self.move_windows(self.peers.window - before.window)?;
         self.control += 1;
         frame::put(tx.buf(32), frame::SETTINGS, frame::ACK, 0, &[]);
-        Ok(Step::Again)
+        let told = settles && self.role == Role::Client;
+        Ok(if told { Step::Settled } else { Step::Again })
     }
 
     /// RFC 9113, section 6.9.2.
@@ -165,13 +169,19 @@ impl Connection {
         Ok(Step::Again)
     }
 
-    pub(super) fn goaway<'a>(&mut self, head: Head, payload: &[u8]) -> Result<Step<'a>, Fault> {
+    pub(super) fn goaway<'a>(
+        &mut self,
+        now: Micros,
+        head: Head,
+        payload: &[u8],
+    ) -> Result<Step<'a>, Fault> {
         if head.stream != 0 {
             return Err(protocol("RFC 9113, 6.8: GOAWAY is of the connection"));
         }
         let (Some((last, rest)), true) = (payload.split_first_chunk(), payload.len() >= 8) else {
             return Err(size("RFC 9113, 6.8: GOAWAY is 8 bytes and more"));
         };
+        self.guard.count(now, What::Glitch(IDLE_WORK))?;
         self.flags |= LEFT;
         Ok(Step::GoAway(frame::id(*last), frame::word(rest)))
     }

@@ -19,7 +19,7 @@ pub(super) struct Guard {
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum What {
-    /// The peer reset a stream that it had opened.
+    /// A client reset a stream that it had opened, whether it was answered or not.
     Reset,
     /// We refused or reset a stream because of what the peer did.
     Fault,

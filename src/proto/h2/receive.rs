@@ -15,7 +15,7 @@ use crate::proto::hpack::{Room, Sized};
 /// DATA shorter than this costs, unless it is the last.
 const SMALL: usize = 64;
 /// What a frame without any use costs.
-const IDLE_WORK: u32 = 10;
+pub(super) const IDLE_WORK: u32 = 10;
 
 impl Connection {
     /// Reads one frame, or a part of one.
@@ -132,7 +132,7 @@ impl Connection {
             frame::RST_STREAM => self.reset_by_peer(cx.now, head, payload),
             frame::SETTINGS => self.settings(cx, head, payload, tx),
             frame::PING => self.ping(cx.now, head, payload, tx),
-            frame::GOAWAY => self.goaway(head, payload),
+            frame::GOAWAY => self.goaway(cx.now, head, payload),
             frame::WINDOW_UPDATE => self.window_update(cx.now, head, payload),
             frame::PRIORITY_UPDATE => self.priority_update(cx.now, head, payload),
             _ => Err(protocol("RFC 9113, 8.4: nothing is pushed here")),

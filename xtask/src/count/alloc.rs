@@ -13,14 +13,7 @@ pub(super) fn count(kind: Kind) -> Res<Outcome> {
     if !sh::have("cc") {
         return Ok(Outcome::Skipped("no C compiler".into()));
     }
-    let (shim, counter) = (compile()?, sh::target("count/allocations"));
-    std::fs::write(&counter, [0; 8])?;
-    let mut command = plain(&["serve", "--listen", "127.0.0.1:0"]);
-    command.env("LD_PRELOAD", shim).env("LODGER_MALLOC_COUNT", &counter);
-    let server = Server::spawn(&mut command)?;
-    if read(&counter)? == 0 {
-        return Err("the count stayed 0 through the start: it does not count".into());
-    }
+    let (server, counter) = counted(&[])?;
     let mut load = Load::open(kind, server.port(), PEERS)?;
     load.run(WARM)?;
     let before = read(&counter)?;
@@ -33,6 +26,20 @@ pub(super) fn count(kind: Kind) -> Res<Outcome> {
     }
 }
 
+/// Starts the program with these arguments more, and gives the file that its allocations are counted
+/// in.
+pub(super) fn counted(more: &[&str]) -> Res<(Server, PathBuf)> {
+    let (shim, counter) = (compile()?, sh::target("count/allocations"));
+    std::fs::write(&counter, [0; 8])?;
+    let mut command = plain(&["serve", "--listen", "127.0.0.1:0"]);
+    command.args(more).env("LD_PRELOAD", shim).env("LODGER_MALLOC_COUNT", &counter);
+    let server = Server::spawn(&mut command)?;
+    if read(&counter)? == 0 {
+        return Err("the count stayed 0 through the start: it does not count".into());
+    }
+    Ok((server, counter))
+}
+
 fn compile() -> Res<PathBuf> {
     std::fs::create_dir_all(sh::target("count"))?;
     let shim = sh::target("count/malloc_count.so");
@@ -43,7 +50,7 @@ fn compile() -> Res<PathBuf> {
     Ok(shim)
 }
 
-fn read(counter: &Path) -> Res<u64> {
+pub(super) fn read(counter: &Path) -> Res<u64> {
     let bytes = std::fs::read(counter)?;
     let bytes = bytes.first_chunk().ok_or("a short counter file")?;
     Ok(u64::from_ne_bytes(*bytes))

@@ -86,7 +86,7 @@ fn open(peers: &mut Vec<TcpStream>, count: usize, pid: u32, port: u16) -> Res<f6
 }
 
 /// Reads the memory once the program has come to rest.
-fn settled(pid: u32) -> Res<Memory> {
+pub(super) fn settled(pid: u32) -> Res<Memory> {
     std::thread::sleep(Duration::from_millis(200));
     proc::memory(pid)
 }

@@ -8,6 +8,7 @@ mod calls;
 mod idle;
 mod instructions;
 mod memory;
+mod tls;
 
 pub(crate) use calls::each as calls;
 pub(crate) use instructions::{each as instructions, profile};
@@ -69,6 +70,8 @@ pub(crate) fn steps(steps: &mut Steps, plan: Plan) {
     steps.step("count: sends for 16 requests in one read", calls::pipelined);
     steps.step("count: wakeups while idle", || idle::count(plan.idle));
     steps.step("count: memory of idle connections", memory::count);
+    steps.step("count: allocations, ws echo over TLS", tls::allocations);
+    steps.step("count: memory of idle connections over TLS", tls::idle_memory);
 }
 
 /// Passes if `figure` is at most `limit`; the note says both either way.

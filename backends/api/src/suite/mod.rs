@@ -52,6 +52,30 @@ pub use laws::{
 pub use process::alone;
 pub use triggers::Emulated;
 
+/// A law: looks at a subject, and says what it saw.
+pub type Law = fn(&Subject) -> Verdict;
+
+/// The ten laws and flow control by name, for a host that tests cannot be written in.
+pub const LAWS: [(&str, Law); 11] = [
+    ("law_1_idle_means_no_wakeups", law_1_idle_means_no_wakeups),
+    ("law_2_a_turn_is_bounded", law_2_a_turn_is_bounded),
+    ("law_3_a_callback_may_run_the_host_again", law_3_a_callback_may_run_the_host_again),
+    ("law_4_detaching_leaves_the_loop_as_it_was", law_4_detaching_leaves_the_loop_as_it_was),
+    ("law_5_a_cancelled_timer_never_runs", law_5_a_cancelled_timer_never_runs),
+    ("law_6_a_short_timer_is_late_by_microseconds", law_6_a_short_timer_is_late_by_microseconds),
+    ("law_7_a_waker_works_from_any_thread", law_7_a_waker_works_from_any_thread),
+    ("law_8_a_reused_number_is_nobody_elses", law_8_a_reused_number_is_nobody_elses),
+    ("law_9_a_paused_reader_costs_nothing", law_9_a_paused_reader_costs_nothing),
+    ("law_10_nothing_is_added_to_the_process", law_10_nothing_is_added_to_the_process),
+    ("flow_control", flow_control),
+];
+
+/// What an adaptor to a host for any number of guests keeps beside them.
+pub const ADAPTOR_LAWS: [(&str, Law); 2] = [
+    ("several_guests_share_a_loop", several_guests_share_a_loop),
+    ("a_hundred_stays_leave_nothing", a_hundred_stays_leave_nothing),
+];
+
 type Make<T> = Box<dyn Fn() -> io::Result<T>>;
 
 /// What is put to the test: how to make a driver, a net and a host.

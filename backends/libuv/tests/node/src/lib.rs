@@ -7,7 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::ptr;
 
-use lodger_backend::suite::{self, Subject, Verdict};
+use lodger_backend::suite::{ADAPTOR_LAWS, LAWS};
 use lodger_libuv::PerFd;
 use napi_sys::{napi_callback_info, napi_env, napi_value};
 
@@ -17,30 +17,10 @@ mod host;
 
 use host::Uv;
 
-type Law = fn(&Subject) -> Verdict;
-
-const LAWS: [(&str, Law); 13] = [
-    ("law_1_idle_means_no_wakeups", suite::law_1_idle_means_no_wakeups),
-    ("law_2_a_turn_is_bounded", suite::law_2_a_turn_is_bounded),
-    ("law_3_a_callback_may_run_the_host_again", suite::law_3_a_callback_may_run_the_host_again),
-    ("law_4_detaching_leaves_the_loop_as_it_was", suite::law_4_detaching_leaves_the_loop_as_it_was),
-    ("law_5_a_cancelled_timer_never_runs", suite::law_5_a_cancelled_timer_never_runs),
-    (
-        "law_6_a_short_timer_is_late_by_microseconds",
-        suite::law_6_a_short_timer_is_late_by_microseconds,
-    ),
-    ("law_7_a_waker_works_from_any_thread", suite::law_7_a_waker_works_from_any_thread),
-    ("law_8_a_reused_number_is_nobody_elses", suite::law_8_a_reused_number_is_nobody_elses),
-    ("law_9_a_paused_reader_costs_nothing", suite::law_9_a_paused_reader_costs_nothing),
-    ("law_10_nothing_is_added_to_the_process", suite::law_10_nothing_is_added_to_the_process),
-    ("flow_control", suite::flow_control),
-    ("several_guests_share_a_loop", suite::several_guests_share_a_loop),
-    ("a_hundred_stays_leave_nothing", suite::a_hundred_stays_leave_nothing),
-];
-
 /// Runs one law in the environment's loop.
 fn run(env: napi_env, way: &str, law: &str) -> Result<String, String> {
-    let law = LAWS.iter().find(|(name, _)| *name == law).ok_or("there is no such law")?.1;
+    let mut laws = LAWS.iter().chain(&ADAPTOR_LAWS);
+    let (_, law) = laws.find(|(name, _)| *name == law).ok_or("there is no such law")?;
     let mut uv_loop = ptr::null_mut();
     // SAFETY: Node gave the environment to the call that is on the stack.
     unsafe { napi_sys::napi_get_uv_event_loop(env, &raw mut uv_loop) };
