@@ -44,10 +44,11 @@ usage: cargo xtask COMMAND
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
   bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
+  bench tls                 the same of TLS handshakes
   hosts [--quick]           what a guest costs in each loop, and what it does to it
   examples [NAME...]        lodger in other loops: builds the examples and checks them
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
-  conformance autobahn [quick|full|deflate|IDS [server|client]]
+  conformance autobahn [quick|full|deflate|IDS [server [--tls]|client]]
                             the WebSocket suite against the release program and a client
   mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto
   conformance httpwg [FILTER]
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
             Some(plan) => count::run(plan),
             None => usage(),
         },
+        ["bench", "tls"] => bench::run_tls(),
         ["bench", flags @ ..] => match bench::Plan::parse(flags) {
             Some(plan) => bench::run(plan),
             None => usage(),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
             [] => conformance::run("quick", None),
             [set] => conformance::run(set, None),
             [set, "server"] => conformance::run(set, Some(Role::Server)),
+            [set, "server", "--tls"] => conformance::run(set, Some(Role::ServerTls)),
             [set, "client"] => conformance::run(set, Some(Role::Client)),
             _ => usage(),
         },

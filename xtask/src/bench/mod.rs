@@ -12,6 +12,7 @@ mod measure;
 mod report;
 mod rows;
 mod timers;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use crate::{Res, sh};
 pub(crate) use cores::Cores;
 use report::Report;
 pub(crate) use report::{HOSTS_HEADING, machine};
+pub(crate) use tls::run as run_tls;
 
 /// Descriptors for a row of 1,000 connections to each of four servers.
 const DESCRIPTORS: u32 = 20_000;
@@ -58,7 +60,7 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     let mut steps = Steps::new(false);
     let mut report = Report::default();
     if steps.step("release builds", build) {
-        let peers = steps.step("peers", build_peers);
+        let peers = steps.step("peers", || build_peers(&[]));
         steps.step("floor", || floor::check(&mut report));
         if steps.step("processors", || report.begin(plan)) {
             rows(&mut steps, plan, peers, &mut report);
@@ -89,12 +91,13 @@ fn build() -> Res<Outcome> {
     Ok(Outcome::Passed(String::new()))
 }
 
-/// Builds what lodger is compared with; without it the rest is measured all the same.
-fn build_peers() -> Res<Outcome> {
+/// Builds what lodger is compared with, or of that what `which` says to cargo; without it the rest
+/// is measured all the same.
+fn build_peers(which: &[&str]) -> Res<Outcome> {
     let manifest = ["--manifest-path", "benches/peers/Cargo.toml"];
     let target = sh::target("peers").to_string_lossy().into_owned();
     let into = ["--target-dir", target.as_str()];
-    let args = [&["build", "--release", "--locked"][..], &manifest, &into].concat();
+    let args = [&["build", "--release", "--locked"][..], &manifest, &into, which].concat();
     match sh::run(1800, "cargo", &args) {
         Ok(_) => Ok(Outcome::Passed(String::new())),
         Err(error) => Ok(Outcome::Skipped(format!("cannot be built: {error}"))),

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::chart;
 use super::cores::Cores;
 use super::measure::Cost;
 use super::rows::{Row, Server};
 use super::timers::Timer;
+use super::{chart, tls};
 use crate::steps::Outcome;
 use crate::{Res, sh};
 
@@ -32,11 +32,12 @@ impl Report {
         }
         std::fs::create_dir_all(folder)?;
         let path = folder.join("RESULTS.md");
-        // What `cargo xtask hosts` wrote stays.
+        // What `cargo xtask bench tls` and `cargo xtask hosts` wrote stays.
         let old = std::fs::read_to_string(&path).unwrap_or_default();
-        let hosts = old.find(HOSTS_HEADING).and_then(|at| old.get(at..)).unwrap_or_default();
-        let space = if hosts.is_empty() { "" } else { "\n" };
-        std::fs::write(&path, format!("{}{space}{hosts}", self.page()?))?;
+        let others = [tls::HEADING, HOSTS_HEADING].iter().filter_map(|heading| old.find(heading));
+        let others = others.min().and_then(|at| old.get(at..)).unwrap_or_default();
+        let space = if others.is_empty() { "" } else { "\n" };
+        std::fs::write(&path, format!("{}{space}{others}", self.page()?))?;
         std::fs::write(folder.join("results.svg"), chart::draw(&self.rows)?)?;
         Ok(Outcome::Passed(folder.join("RESULTS.md").display().to_string()))
     }

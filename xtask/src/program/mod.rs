@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod files;
+mod over_tls;
 mod peers;
 
 use std::io::Read;
@@ -41,6 +42,7 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.step("mqtt: paho-mqtt and aiomqtt", mqtt::interop);
     steps.step("mqtt: the package mqtt over WebSocket", mqtt::over_websocket);
     peers::run(steps);
+    over_tls::run(steps);
     bad_input::run(steps);
     steps.step("the page in Chromium", page);
 }
