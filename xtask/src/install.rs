@@ -27,6 +27,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("xvfb-run", &["xvfb", "xauth"]),
     ("chromium", &["chromium"]),
     ("nginx", &["nginx"]),
+    ("nghttpd", &["nghttp2-server"]),
     ("wget", &["wget"]),
     ("aria2c", &["aria2"]),
     ("sway", &["sway"]),

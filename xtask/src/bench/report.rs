@@ -32,9 +32,10 @@ impl Report {
         }
         std::fs::create_dir_all(folder)?;
         let path = folder.join("RESULTS.md");
-        // What `cargo xtask hosts` wrote stays.
+        // What `cargo xtask mqtt bench` and `cargo xtask hosts` wrote stays.
         let old = std::fs::read_to_string(&path).unwrap_or_default();
-        let hosts = old.find(HOSTS_HEADING).and_then(|at| old.get(at..)).unwrap_or_default();
+        let kept = old.find(MQTT_HEADING).or_else(|| old.find(HOSTS_HEADING));
+        let hosts = kept.and_then(|at| old.get(at..)).unwrap_or_default();
         let space = if hosts.is_empty() { "" } else { "\n" };
         std::fs::write(&path, format!("{}{space}{hosts}", self.page()?))?;
         std::fs::write(folder.join("results.svg"), chart::draw(&self.rows)?)?;
@@ -172,6 +173,8 @@ fn model(cpus: &str) -> Option<&str> {
     line.split_once(": ").map(|(_, model)| model.trim())
 }
 
+/// Where the part about brokers begins, which is in front of the one about hosts.
+pub(crate) const MQTT_HEADING: &str = "## MQTT brokers";
 /// Where the part about hosts begins, which is to the page's end.
 pub(crate) const HOSTS_HEADING: &str = "## In other loops";
 
