@@ -170,7 +170,9 @@ pub mod mqtt {
     pub use crate::app::mqtt::MemoryJournal;
     #[cfg(feature = "client")]
     pub use crate::app::mqtt::bridge::{Bridge, Direction};
-    pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
+    pub use crate::app::mqtt::broker::{
+        Access, Action, AuthStep, Broker, BrokerConfig, BrokerStats,
+    };
     #[cfg(feature = "ws")]
     pub use crate::app::mqtt::carried::websocket_config;
     #[cfg(feature = "client")]

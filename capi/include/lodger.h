@@ -1,6 +1,6 @@
 /*
- * lodger: a guest in your event loop. HTTP, WebSocket and TLS, server and client, inside the loop
- * that a program already has, on its thread.
+ * lodger: a guest in your event loop. HTTP, WebSocket, MQTT and TLS, server and client, inside
+ * the loop that a program already has, on its thread.
  *
  *     lodger_runtime *rt;
  *     lodger_new(NULL, &rt);
@@ -94,6 +94,24 @@
 
 /** A text is not UTF-8. */
 #define LODGER_E_TEXT (-10)
+
+/** The server has taken the message; at QoS 0 it is in the output, and nobody says more. */
+#define LODGER_MQTT_ACKNOWLEDGED 0
+
+/** The server has refused it; `code` says why. */
+#define LODGER_MQTT_REFUSED 1
+
+/** Nothing was heard in time. It may still arrive. */
+#define LODGER_MQTT_TIMED_OUT 2
+
+/** It was dropped for a newer one, its session is lost, or the client has ended. */
+#define LODGER_MQTT_LOST 3
+
+/** Of a subscription: what the client itself publishes does not come back (MQTT 5.0). */
+#define LODGER_MQTT_NO_LOCAL 1
+
+/** Of a subscription: `retain` is as it was published (MQTT 5.0). */
+#define LODGER_MQTT_RETAIN_AS_PUBLISHED 2
 
 /** A ready direction is reported as long as it lasts: poll(), select(), epoll without flags. */
 #define LODGER_LEVEL 0
@@ -191,6 +209,9 @@
 /** The server answered with another status, which is `code`. */
 #define LODGER_REASON_REFUSED 11
 
+/** An MQTT client that may come and go. */
+typedef struct lodger_mqtt_client lodger_mqtt_client;
+
 /** Posts values to a runtime from any thread. Any thread may use it, several at once. */
 typedef struct lodger_remote lodger_remote;
 
@@ -225,6 +246,213 @@ typedef void (*lodger_fetch_fn)(struct lodger_runtime *rt,
                                 const uint8_t *body,
                                 size_t len,
                                 void *user) LODGER_NOEXCEPT;
+
+/** A field of a request. */
+typedef struct lodger_field {
+    /** Its name. */
+    const char *name;
+    /** Its value. */
+    const char *value;
+} lodger_field;
+
+/**
+ * A message to be published. Zero in a field means none; the last four are of MQTT 5.0, and left
+ * out in 3.1.1.
+ */
+typedef struct lodger_mqtt_message {
+    /** `sizeof(lodger_mqtt_message)`. */
+    size_t size;
+    /** Where: without wildcards. Not NULL. */
+    const char *topic;
+    /** What. */
+    const void *payload;
+    /** How many bytes. */
+    size_t payload_len;
+    /** 0, 1 or 2. */
+    int32_t qos;
+    /** Not 0: the server keeps it for whoever subscribes later. */
+    int32_t retain;
+    /** Milliseconds after which its end is not waited for; 0 waits for ever. */
+    uint32_t within_ms;
+    /** Seconds until it is of no use. */
+    uint32_t expiry_s;
+    /** The media type of the payload. */
+    const char *content_type;
+    /** Where an answer is to be published. */
+    const char *response_topic;
+    /** What the answer repeats. */
+    const void *correlation;
+    /** How many bytes. */
+    size_t correlation_len;
+    /** User properties. */
+    const struct lodger_field *fields;
+    /** How many of them. */
+    size_t fields_len;
+} lodger_mqtt_message;
+
+/** How an MQTT client connects. Zero in a field means its default. */
+typedef struct lodger_mqtt_options {
+    /** `sizeof(lodger_mqtt_options)`. */
+    size_t size;
+    /**
+     * "mqtt://host:port", "mqtts://...", "ws://host:port/path", "wss://..." or "unix:/path.sock".
+     * Not NULL.
+     */
+    const char *url;
+    /** What names the session at the server. NULL: the server chooses. */
+    const char *client_id;
+    /** 5, or 4 for MQTT 3.1.1 (5). */
+    int32_t version;
+    /** Seconds of silence after which the server is asked whether it lives (60); -1 never asks. */
+    int32_t keep_alive_s;
+    /**
+     * Seconds that the server keeps the session after a connection has ended. 0: each connection
+     * begins anew, and what is published at QoS 1 or 2 meanwhile waits here.
+     */
+    uint32_t session_s;
+    /** The name to log in with. */
+    const char *username;
+    /** The password to log in with, which is heeded with a name alone. */
+    const void *password;
+    /** How many bytes. */
+    size_t password_len;
+    /** What the server publishes when the client is lost. `within_ms` is not heeded. */
+    const struct lodger_mqtt_message *will;
+    /** Seconds from the loss to the will. */
+    uint32_t will_delay_s;
+    /** What is published each time that the client has connected. */
+    const struct lodger_mqtt_message *birth;
+    /** Not 0: a full queue drops its oldest message for a new one. Else the new one is refused. */
+    int32_t drop_oldest;
+    /** How many times in a row it tries again by itself: 0 never, -1 for ever. */
+    int32_t attempts;
+    /** As in `lodger_ws_client_options`. */
+    const uint32_t *delays_ms;
+    /** How many of them. */
+    size_t delays_len;
+    /** As in `lodger_ws_client_options`. */
+    int32_t jitter_percent;
+    /** As in `lodger_ws_client_options`. */
+    uint32_t up_after_ms;
+} lodger_mqtt_options;
+
+/**
+ * What hears of one MQTT client. Each function may be NULL, and is called from inside
+ * `lodger_dispatch` or `lodger_run`, until `lodger_mqtt_free`. Codes are reason codes (MQTT 5.0,
+ * section 2.4; those of MQTT 3.1.1 are translated), which `lodger_last_error` says in words.
+ */
+typedef struct lodger_mqtt_handler {
+    /** `sizeof(lodger_mqtt_handler)`. */
+    size_t size;
+    /** The server has accepted it. `session_present` is not 0 if it still had the session. */
+    void (*connected)(struct lodger_runtime *rt, int32_t session_present, void *state) LODGER_NOEXCEPT;
+    /** The server has refused it with this code; `disconnected` follows. */
+    void (*refused)(struct lodger_runtime *rt, int32_t code, void *state) LODGER_NOEXCEPT;
+    /**
+     * The connection has ended, or an attempt has failed: `reason` is `LODGER_REASON_...`, `code`
+     * what the server said in its DISCONNECT, -1 if nothing. The next attempt is in `retry_us`;
+     * UINT64_MAX: there is none, this is the last call, and every publish was told its end.
+     */
+    void (*disconnected)(struct lodger_runtime *rt,
+                         int32_t reason,
+                         int32_t code,
+                         uint64_t retry_us,
+                         void *state) LODGER_NOEXCEPT;
+    /**
+     * The server has answered a subscription: `code` is the QoS that it granted, or why not (128
+     * and above).
+     */
+    void (*subscribed)(struct lodger_runtime *rt,
+                       const char *filter,
+                       size_t filter_len,
+                       int32_t code,
+                       void *state) LODGER_NOEXCEPT;
+    /** There is room again, after a publish that was `LODGER_E_FULL`. */
+    void (*writable)(struct lodger_runtime *rt, void *state) LODGER_NOEXCEPT;
+} lodger_mqtt_handler;
+
+/**
+ * Who one is, and whom one trusts. Everything is read when it is given; zero in a field means its
+ * default. PEM is text as in a file, and needs no NUL.
+ */
+typedef struct lodger_tls_options {
+    /** `sizeof(lodger_tls_options)`. */
+    size_t size;
+    /**
+     * A PEM file: the certificate, then those that signed it. A server needs it or `certificate`;
+     * a client shows it to servers that ask.
+     */
+    const char *certificate_file;
+    /** A PEM file: the key of the certificate (PKCS #8, PKCS #1 or SEC 1, not encrypted). */
+    const char *key_file;
+    /** In place of `certificate_file`: the PEM itself. */
+    const void *certificate;
+    /** How many bytes. */
+    size_t certificate_len;
+    /** In place of `key_file`: the PEM itself. */
+    const void *key;
+    /** How many bytes. */
+    size_t key_len;
+    /**
+     * A PEM file of authorities. A client trusts these alone, in place of those that the system
+     * trusts; a server asks clients for a certificate that one of them has signed.
+     */
+    const char *roots_file;
+    /** In place of `roots_file`: the PEM itself. */
+    const void *roots;
+    /** How many bytes. */
+    size_t roots_len;
+    /** Application protocols, the preferred one first. NULL: those that are spoken. */
+    const char *const *alpn;
+    /** How many of them. */
+    size_t alpn_len;
+    /** `LODGER_TLS_REQUIRE`, `..._REDIRECT`, `..._INSECURE`, added up. */
+    uint32_t flags;
+} lodger_tls_options;
+
+/**
+ * Is told, once and from a turn, what became of a message: `LODGER_MQTT_...`, and of a refused one
+ * its reason code.
+ */
+typedef void (*lodger_mqtt_published_fn)(struct lodger_runtime *rt,
+                                         int32_t outcome,
+                                         int32_t code,
+                                         void *user) LODGER_NOEXCEPT;
+
+/** A message that arrived, lent. Texts are not ended by a NUL; what is not there is NULL. */
+typedef struct lodger_mqtt_received {
+    /** Its size in this library: what is behind it is not there. */
+    size_t size;
+    /** Where it was published. */
+    const char *topic;
+    /** How many bytes. */
+    size_t topic_len;
+    /** What. */
+    const uint8_t *payload;
+    /** How many bytes. */
+    size_t payload_len;
+    /** 0, 1 or 2. */
+    int32_t qos;
+    /** Not 0: it was kept by the server. */
+    int32_t retain;
+    /** The media type of the payload. */
+    const char *content_type;
+    /** How many bytes. */
+    size_t content_type_len;
+    /** Where an answer is to be published. */
+    const char *response_topic;
+    /** How many bytes. */
+    size_t response_topic_len;
+    /** What the answer is to repeat. */
+    const uint8_t *correlation;
+    /** How many bytes. */
+    size_t correlation_len;
+} lodger_mqtt_received;
+
+/** Is told of a message that a subscription matches. */
+typedef void (*lodger_mqtt_message_fn)(struct lodger_runtime *rt,
+                                       const struct lodger_mqtt_received *message,
+                                       void *user) LODGER_NOEXCEPT;
 
 /** Is told what happens, one line at a time. It must not call lodger. */
 typedef void (*lodger_log_fn)(int32_t level, const char *line, void *user) LODGER_NOEXCEPT;
@@ -399,53 +627,6 @@ typedef struct lodger_stats {
 typedef void (*lodger_timer_fn)(struct lodger_runtime *rt, void *user) LODGER_NOEXCEPT;
 
 /**
- * Who one is, and whom one trusts. Everything is read when it is given; zero in a field means its
- * default. PEM is text as in a file, and needs no NUL.
- */
-typedef struct lodger_tls_options {
-    /** `sizeof(lodger_tls_options)`. */
-    size_t size;
-    /**
-     * A PEM file: the certificate, then those that signed it. A server needs it or `certificate`;
-     * a client shows it to servers that ask.
-     */
-    const char *certificate_file;
-    /** A PEM file: the key of the certificate (PKCS #8, PKCS #1 or SEC 1, not encrypted). */
-    const char *key_file;
-    /** In place of `certificate_file`: the PEM itself. */
-    const void *certificate;
-    /** How many bytes. */
-    size_t certificate_len;
-    /** In place of `key_file`: the PEM itself. */
-    const void *key;
-    /** How many bytes. */
-    size_t key_len;
-    /**
-     * A PEM file of authorities. A client trusts these alone, in place of those that the system
-     * trusts; a server asks clients for a certificate that one of them has signed.
-     */
-    const char *roots_file;
-    /** In place of `roots_file`: the PEM itself. */
-    const void *roots;
-    /** How many bytes. */
-    size_t roots_len;
-    /** Application protocols, the preferred one first. NULL: those that are spoken. */
-    const char *const *alpn;
-    /** How many of them. */
-    size_t alpn_len;
-    /** `LODGER_TLS_REQUIRE`, `..._REDIRECT`, `..._INSECURE`, added up. */
-    uint32_t flags;
-} lodger_tls_options;
-
-/** A field of a request. */
-typedef struct lodger_field {
-    /** Its name. */
-    const char *name;
-    /** Its value. */
-    const char *value;
-} lodger_field;
-
-/**
  * Is told of each wait before another attempt: how long it is, and why the last one ended
  * (`LODGER_REASON_...`).
  */
@@ -513,6 +694,72 @@ int32_t lodger_fetch(struct lodger_runtime *rt,
                      size_t most,
                      lodger_fetch_fn f,
                      void *user);
+
+/**
+ * Connects, and connects again by policy. `handler` is copied and heard with `state`; it may be NULL.
+ * Whom mqtts and wss trust is what `lodger_trust` has said. `*out` is to be given to
+ * `lodger_mqtt_free`.
+ */
+int32_t lodger_mqtt_connect(struct lodger_runtime *rt,
+                            const struct lodger_mqtt_options *options,
+                            const struct lodger_mqtt_handler *handler,
+                            void *state,
+                            struct lodger_mqtt_client **out);
+
+/** 1 if the server has accepted it and the connection is there, 0 if not. */
+int32_t lodger_mqtt_is_connected(struct lodger_mqtt_client *client);
+
+/**
+ * Says goodbye, so that the will stays unsaid, and does not connect again. What waits is lost. The
+ * handler hears `disconnected` when it is done.
+ */
+int32_t lodger_mqtt_disconnect(struct lodger_mqtt_client *client);
+
+/**
+ * Ends the client as `lodger_mqtt_disconnect` does, and frees it. Nothing of it is called any more,
+ * what tells the end of a publish included. Also from inside its own callbacks. NULL is allowed.
+ */
+int32_t lodger_mqtt_free(struct lodger_mqtt_client *client);
+
+/**
+ * Listens for MQTT, and has every client hear what the others publish: over TLS if `tls` is not NULL.
+ * All listeners of a runtime are one broker's, which keeps sessions and messages in memory.
+ * Everybody may connect, publish and subscribe: listen where only those reach it who may. `*out`
+ * names the listener, and may be NULL.
+ */
+int32_t lodger_listen_mqtt(struct lodger_runtime *rt,
+                           const char *address,
+                           const struct lodger_tls_options *tls,
+                           uint64_t *out);
+
+/**
+ * Publishes a message. At QoS 1 and 2 it waits while there is no connection or no room, and
+ * `published` is told its end with `user`; both may be NULL. `LODGER_E_GONE`: there is no connection
+ * for QoS 0, or the client was ended. `LODGER_E_FULL`: too much waits; the handler hears `writable`.
+ */
+int32_t lodger_mqtt_publish(struct lodger_mqtt_client *client,
+                            const struct lodger_mqtt_message *message,
+                            lodger_mqtt_published_fn published,
+                            void *user);
+
+/**
+ * Subscribes: `f` is told of each message that matches `filter` (a topic with the wildcards + and #, or
+ * "$share/GROUP/FILTER"), until `lodger_mqtt_unsubscribe`. `qos` is the highest to be heard; `flags`
+ * are `LODGER_MQTT_...`. Several subscriptions with one filter are one at the server, with the options
+ * of the latest. The server's answer is heard by the handler. `*out` names the subscription, and
+ * may be NULL.
+ */
+int32_t lodger_mqtt_subscribe(struct lodger_mqtt_client *client,
+                              const char *filter,
+                              int32_t qos,
+                              uint32_t flags,
+                              lodger_mqtt_message_fn f,
+                              void *user,
+                              uint64_t *out);
+
+/** Ends a subscription: its function is not called any more. `LODGER_E_GONE`: it has ended before. */
+int32_t lodger_mqtt_unsubscribe(struct lodger_mqtt_client *client,
+                                uint64_t subscription);
 
 /**
  * Makes a runtime on a host's own loop, for a host that must see each descriptor, or cannot watch
@@ -850,8 +1097,8 @@ int32_t lodger_server_tls(struct lodger_server *server,
                           const struct lodger_tls_options *options);
 
 /**
- * Sets whom `lodger_fetch` trusts behind https and `lodger_ws_connect` behind wss, for calls from
- * now on. NULL, or never called: whom the system trusts, read at the first such call. Options without
+ * Sets whom `lodger_fetch`, `lodger_ws_connect` and `lodger_mqtt_connect` trust behind TLS, for calls
+ * from now on. NULL, or never called: whom the system trusts, read at the first such call. Options without
  * roots: the same, read at once. A server that is not trusted is `LODGER_REASON_PEER`, and
  * `lodger_last_error` says why.
  */

@@ -1,6 +1,6 @@
 /*
- * lodger: a guest in your event loop. HTTP, WebSocket and TLS, server and client, inside the loop
- * that a program already has, on its thread.
+ * lodger: a guest in your event loop. HTTP, WebSocket, MQTT and TLS, server and client, inside
+ * the loop that a program already has, on its thread.
  *
  *     lodger_runtime *rt;
  *     lodger_new(NULL, &rt);

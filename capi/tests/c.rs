@@ -63,6 +63,19 @@ fn tls_is_spoken_by_servers_and_clients_and_refusals_say_why() {
 }
 
 #[test]
+fn mqtt_is_spoken_from_both_ends_and_tells_the_end_of_each_publish() {
+    run_and_check_memory(&Program::new("mqtt"));
+}
+
+#[test]
+fn mqtt_is_spoken_over_tls() {
+    let (certificate, key) = certificate("c-mqtt-tls-files");
+    let program = Program::new("mqtt").named("mqtt-tls").with_arguments(&[&certificate, &key]);
+    // As above.
+    run_and_check(&program, &["--undef-value-errors=no"]);
+}
+
+#[test]
 fn what_is_against_the_contract_is_told_or_does_nothing() {
     run_and_check_memory(&Program::new("bad"));
 }
@@ -222,7 +235,7 @@ fn laws(python: &Path, args: &[&str]) {
         .unwrap();
 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stdout.starts_with(b"10 laws in"));
+    assert!(output.stdout.starts_with(b"11 laws in"));
 }
 
 #[test]
@@ -288,6 +301,41 @@ fn the_examples_in_c_serve_https() {
         return;
     };
     asks_over_https("libuv-tls", |_, _| Command::new(program.build()));
+}
+
+#[test]
+fn the_example_in_python_awaits_what_an_mqtt_server_has_taken() {
+    if !have("python3") {
+        println!("skipped: no python3");
+        return;
+    }
+    let mut command = Command::new("python3");
+    command.arg(crate_dir().join("../foreign-loop-examples/python-asyncio/mqtt_main.py"));
+    command.args(["--count", "5"]).env("PYTHONDONTWRITEBYTECODE", "1");
+
+    let output =
+        command.env("LODGER_LIBRARY", library_dir().join("liblodger.so")).output().unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with("5 taken, 5 heard\n"), "{said}");
+    assert!(said.contains("sensor/number: 4\n"), "{said}");
+}
+
+#[test]
+fn the_example_in_glib_speaks_mqtt() {
+    let program = Program::example("gtk4-c", "mqtt.c").named("glib-mqtt");
+    let Some(program) = program.with_library("glib-2.0") else {
+        println!("skipped: no libglib2.0-dev");
+        return;
+    };
+
+    let output = Command::new(program.build()).args(["", "5"]).output().unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with("5 taken, 5 heard\n"), "{said}");
+    assert!(said.contains("connected\n") && said.contains("room/temperature: 20.4\n"), "{said}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ use histogram::Histogram;
 pub(crate) const NOTES: &str = "\
 http://, https:// or unix: sends GET, or with --size POST with a body of so many bytes; ws:// and wss:// send binary
 messages of --size (default 20) bytes and take each message that comes for an answer to the oldest.
+https:// speaks HTTP/2 where the server does: --depth streams on each connection. Where it does not,
+each of those is a connection.
 One thread, which takes as much of a processor as a server does: run them on different ones.";
 
 /// What to load, and how.
@@ -35,9 +37,13 @@ pub(crate) struct Options {
     #[arg(short, long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: u32,
 
-    /// Speak HTTP/2 from the first byte on
-    #[arg(long)]
+    /// Speak HTTP/2 from the first byte on, also without TLS
+    #[arg(long, conflicts_with = "http1")]
     http2: bool,
+
+    /// Speak HTTP/1.1, where https would agree on HTTP/2
+    #[arg(long)]
+    http1: bool,
 
     /// Requests or messages under way on each connection
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -110,8 +116,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     for _ in 0..options.connections {
         if url.is_websocket() {
             ws::connect(&rt, options, trust.as_ref(), &count).map_err(wrong)?;
-        } else if options.http2 {
-            http2::connect(&rt, options, &count).map_err(wrong)?;
+        } else if options.http2 || url.is_secure() && !options.http1 {
+            http2::connect(&rt, options, trust.as_ref(), &count).map_err(wrong)?;
         } else {
             let tls = trust.clone().filter(|_| url.is_secure());
             http::connect(&rt, options, &url, tls, &count).map_err(wrong)?;

@@ -22,7 +22,7 @@ use get::{Get, State};
 
 pub(crate) const NOTES: &str = "\
 URL is http://HOST[:PORT]/PATH?QUERY, https://... or unix:/PATH/OF.sock:/PATH. https trusts the
-authorities that this system trusts.
+authorities that this system trusts, and speaks HTTP/2 or HTTP/1.1, as the server chooses.
 
 --resume gets what is missing of FILE, if the server says that the rest belongs to it: by its ETag,
 which is kept in an attribute of FILE, or by Last-Modified, which is FILE's time. Else it is got anew.
@@ -71,9 +71,13 @@ pub(crate) struct Options {
     #[command(flatten)]
     trust: crate::tls::Trust,
 
-    /// Speak HTTP/2 from the first byte on
-    #[arg(long)]
+    /// Speak HTTP/2 from the first byte on, also without TLS
+    #[arg(long, conflicts_with = "http1")]
     http2_prior_knowledge: bool,
+
+    /// Speak HTTP/1.1, where https would agree on HTTP/2
+    #[arg(long)]
+    http1: bool,
 
     /// Follow so many redirects; 0 takes a redirect as the answer
     #[arg(long, value_name = "N", default_value = "10")]
@@ -156,7 +160,11 @@ fn ask(h: &Handle, options: &Options, state: &Rc<RefCell<State>>) -> Result<(), 
     if let Some(config) = options.trust.config()? {
         client.tls(&config);
     }
-    let client = if options.http2_prior_knowledge { client.http2() } else { client };
+    let client = match (options.http2_prior_knowledge, options.http1) {
+        (true, _) => client.http2(),
+        (_, true) => client.http1(),
+        _ => client,
+    };
     let mut ask = client.request(method, &options.url);
     for (name, value) in &options.header {
         ask = ask.header(name, value);

@@ -21,7 +21,7 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
     let rt = Runtime::standalone_with(options.limits()).map_err(|e| refused("start", &e))?;
     signal::goodbye(&rt, options.grace).map_err(|e| refused("hear signals", &e))?;
     let broker = (!options.mqtt.is_empty()).then(|| Broker::new(&rt, BrokerConfig::new()));
-    let mut server = routes(options);
+    let mut server = routes(options, broker.as_ref());
     if let Some(broker) = &broker {
         server = mqtt::broker::websockets(server, broker, &options.limits().mqtt);
     }
@@ -48,9 +48,10 @@ pub(crate) fn run(options: &args::Serve) -> Result<(), Problem> {
     rt.run().map_err(|e| refused("go on", &e))
 }
 
-fn routes(options: &args::Serve) -> http::Server {
+fn routes(options: &args::Serve, broker: Option<&Broker>) -> http::Server {
     let live =
         Live::new("/_lodger").stall(std::thread::sleep).controls_for_all(options.live_controls);
+    let live = broker.map_or(live.clone(), |broker| live.broker(broker));
     if let Some(dir) = &options.dir {
         let files = http::Files::new(dir);
         let files = match &options.cache_control {

@@ -37,6 +37,47 @@ class TlsOptions(Structure):
                 ("flags", c_uint32)]
 
 
+CONNECTED = CFUNCTYPE(None, c_void_p, c_int32, c_void_p)
+DISCONNECTED = CFUNCTYPE(None, c_void_p, c_int32, c_int32, c_uint64, c_void_p)
+SUBSCRIBED = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_int32, c_void_p)
+ROOM = CFUNCTYPE(None, c_void_p, c_void_p)
+PUBLISHED = CFUNCTYPE(None, c_void_p, c_int32, c_int32, c_void_p)
+
+
+class MqttHandler(Structure):
+    _fields_ = [("size", c_size_t), ("connected", CONNECTED), ("refused", CONNECTED),
+                ("disconnected", DISCONNECTED), ("subscribed", SUBSCRIBED), ("writable", ROOM)]
+
+
+class MqttMessage(Structure):
+    _fields_ = [("size", c_size_t), ("topic", c_char_p), ("payload", c_char_p),
+                ("payload_len", c_size_t), ("qos", c_int32), ("retain", c_int32),
+                ("within_ms", c_uint32), ("expiry_s", c_uint32), ("content_type", c_char_p),
+                ("response_topic", c_char_p), ("correlation", c_char_p),
+                ("correlation_len", c_size_t), ("fields", c_void_p), ("fields_len", c_size_t)]
+
+
+class MqttReceived(Structure):
+    _fields_ = [("size", c_size_t), ("topic", c_void_p), ("topic_len", c_size_t),
+                ("payload", c_void_p), ("payload_len", c_size_t), ("qos", c_int32),
+                ("retain", c_int32), ("content_type", c_void_p), ("content_type_len", c_size_t),
+                ("response_topic", c_void_p), ("response_topic_len", c_size_t),
+                ("correlation", c_void_p), ("correlation_len", c_size_t)]
+
+
+HEARD = CFUNCTYPE(None, c_void_p, POINTER(MqttReceived), c_void_p)
+
+
+class MqttOptions(Structure):
+    _fields_ = [("size", c_size_t), ("url", c_char_p), ("client_id", c_char_p),
+                ("version", c_int32), ("keep_alive_s", c_int32), ("session_s", c_uint32),
+                ("username", c_char_p), ("password", c_char_p), ("password_len", c_size_t),
+                ("will", POINTER(MqttMessage)), ("will_delay_s", c_uint32),
+                ("birth", POINTER(MqttMessage)), ("drop_oldest", c_int32), ("attempts", c_int32),
+                ("delays_ms", POINTER(c_uint32)), ("delays_len", c_size_t),
+                ("jitter_percent", c_int32), ("up_after_ms", c_uint32)]
+
+
 def _declare(name, *arguments, result=c_int32):
     function = getattr(lib, f"lodger_{name}")
     function.argtypes, function.restype = arguments, result
@@ -61,6 +102,14 @@ _respond = _declare("respond", c_void_p, c_char_p, c_char_p, c_size_t)
 _ws_send = _declare("ws_send", c_void_p, c_uint64, c_int32, c_void_p, c_size_t)
 _ws_connect = _declare("ws_connect", c_void_p, POINTER(WsClientOptions), POINTER(WsHandler),
                        c_void_p, c_void_p)
+
+_listen_mqtt = _declare("listen_mqtt", c_void_p, c_char_p, POINTER(TlsOptions), POINTER(c_uint64))
+_mqtt_connect = _declare("mqtt_connect", c_void_p, POINTER(MqttOptions), POINTER(MqttHandler),
+                         c_void_p, POINTER(c_void_p))
+_mqtt_publish = _declare("mqtt_publish", c_void_p, POINTER(MqttMessage), PUBLISHED, c_void_p)
+_mqtt_subscribe = _declare("mqtt_subscribe", c_void_p, c_char_p, c_int32, c_uint32, HEARD, c_void_p,
+                           POINTER(c_uint64))
+_mqtt_free = _declare("mqtt_free", c_void_p)
 
 
 def _check(code):
@@ -136,6 +185,13 @@ class Runtime:
                                   len(delays), 10, 0, RETRY())
         _check(_ws_connect(self._rt, byref(options), byref(handler), None, None))
 
+    def listen_mqtt(self, address):
+        """Has MQTT clients hear each other there, and gives the real address."""
+        listener, text = c_uint64(), create_string_buffer(64)
+        _check(_listen_mqtt(self._rt, address.encode(), None, byref(listener)))
+        _check(_local_addr(self._rt, listener, text, len(text)))
+        return text.value.decode()
+
     def attach(self, loop, name):
         """Puts the guest into a running asyncio loop: it watches ONE descriptor for input."""
         self._loop = loop
@@ -157,3 +213,74 @@ class Runtime:
         self.detach()
         _free(self._rt)
         self._rt = None
+
+
+class Refused(Exception):
+    """A message that the server did not take."""
+
+
+class Mqtt:
+    """An MQTT client in a guest that is attached; connects again by itself, for ever."""
+
+    def __init__(self, runtime, url, client_id=None, session_s=0, will=None):
+        """`will`: a topic and a payload that the server publishes when this client is lost."""
+        self._loop, self._kept, self._waiting, self._number = runtime._loop, [], {}, 0
+        self.is_connected = False
+        # One function for all publishes: the number says which of them has come to its end.
+        self._published = PUBLISHED(self._end_of)
+        handler = MqttHandler(
+            sizeof(MqttHandler), CONNECTED(lambda _rt, _present, _s: self._set(True)), CONNECTED(),
+            DISCONNECTED(lambda _rt, _reason, _code, _retry, _s: self._set(False)), SUBSCRIBED(),
+            ROOM())
+        self._kept.append(handler)
+        options = MqttOptions(size=sizeof(MqttOptions), url=url.encode(), session_s=session_s,
+                              client_id=client_id.encode() if client_id else None, attempts=-1)
+        if will:
+            options.will = ctypes.pointer(self._message(*will, 1, False))
+        self._client = c_void_p()
+        _check(_mqtt_connect(runtime._rt, byref(options), byref(handler), None, byref(self._client)))
+
+    def _set(self, connected):
+        self.is_connected = connected
+
+    @staticmethod
+    def _message(topic, payload, qos, retain):
+        return MqttMessage(size=sizeof(MqttMessage), topic=topic.encode(), payload=payload,
+                           payload_len=len(payload), qos=qos, retain=retain)
+
+    def publish(self, topic, payload, qos=1, retain=False):
+        """Publishes bytes. Gives a future: done when the server has taken them."""
+        future, self._number = self._loop.create_future(), self._number + 1
+        message = self._message(topic, payload, qos, retain)
+        _check(_mqtt_publish(self._client, byref(message), self._published, self._number))
+        self._waiting[self._number] = future
+        return future
+
+    def _end_of(self, _rt, outcome, code, number):
+        future = self._waiting.pop(number)
+        if future.cancelled():
+            return
+        if outcome == 0:
+            future.set_result(None)
+        else:
+            why = ["", f"refused: 0x{code:02X}", "timed out", "lost"][outcome]
+            future.set_exception(Refused(why))
+
+    def subscribe(self, filter, f, qos=1):
+        """Calls `f(topic, payload)` for each message that matches."""
+
+        def heard(_rt, message, _user):
+            m = message.contents
+            topic = string_at(m.topic, m.topic_len).decode()
+            f(topic, string_at(m.payload, m.payload_len) if m.payload_len else b"")
+
+        heard = HEARD(heard)
+        self._kept.append(heard)
+        _check(_mqtt_subscribe(self._client, filter.encode(), qos, 0, heard, None, None))
+
+    def close(self):
+        """Says goodbye. What was not taken yet is cancelled."""
+        _mqtt_free(self._client)
+        for future in self._waiting.values():
+            future.cancel()
+        self._waiting.clear()

@@ -7,30 +7,35 @@ use std::string::{String, ToString};
 use std::time::Duration;
 use std::vec::Vec;
 
-use self::pool::{Keeper, Pool};
+use self::attempt::Attempt;
+use self::pool::Pool;
 use super::trust::Trust;
 use super::url::{Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
-use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
-use crate::proto::stack::{HTTP_ALPN, Stack};
+use crate::proto::h1::{self, Length, RequestHead, ResponseHead};
+use crate::proto::stack::{HTTP_ALPN, HTTP1_ALPN, Stack};
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
 use crate::proto::{self};
-use crate::runtime::handler::App;
-use crate::runtime::handler::client::{Asker, Cx, Failure, Fetch, Owner, Stage, Timing, Waiter};
-use crate::runtime::{Channel, ConnId, Handle, Reason};
+use crate::runtime::handler::client::{Cx, Failure, Fetch, Stage, Timing};
+use crate::runtime::{Channel, ConnId, Handle, Reason, To};
 
+mod attempt;
+pub(super) mod dial;
 mod pool;
-#[cfg(feature = "h2")]
-mod streams;
 
 /// Sends requests; keeps connections that can carry another. Cheap to clone: the clones share
 /// their connections.
 ///
-/// Timeouts are those of [`ClientLimits`](crate::ClientLimits). A request of which nothing was sent
-/// is tried once more on a new connection; any other failure is told, but see
-/// [`Ask::pipelined`].
+/// By TLS, the two sides agree on HTTP/2 or HTTP/1.1 (RFC 7301). Over HTTP/2 the requests to one
+/// origin are streams of one connection, as many as the server lets it have at once; those above
+/// open another. Requests that are made while the first connection to a server is under way wait
+/// for what it turns out to speak.
+///
+/// Timeouts are those of [`ClientLimits`](crate::ClientLimits). A request of which nothing was sent,
+/// or that the server by its own word has not looked at (GOAWAY, REFUSED_STREAM), is tried once more
+/// on a new connection; any other failure is told, but see [`Ask::pipelined`].
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
@@ -56,11 +61,11 @@ struct Inner {
     redirects: u32,
     /// What https trusts, where it was said.
     trust: RefCell<Trust>,
-    /// Requests are streams of shared connections, by origin.
+    /// What is not agreed on is HTTP/2.
     #[cfg(feature = "h2")]
     http2: Cell<bool>,
-    #[cfg(feature = "h2")]
-    carriers: RefCell<std::collections::BTreeMap<String, Vec<ConnId>>>,
+    /// HTTP/1.1 alone is offered where it is.
+    only_http1: Cell<bool>,
 }
 
 impl core::fmt::Debug for Client {
@@ -142,9 +147,22 @@ impl Client {
             trust: RefCell::default(),
             #[cfg(feature = "h2")]
             http2: Cell::new(false),
-            #[cfg(feature = "h2")]
-            carriers: RefCell::default(),
+            only_http1: Cell::new(false),
         }))
+    }
+
+    /// As [`new`](Self::new), and trusts whom `trust` says.
+    #[cfg(feature = "ws")]
+    pub(super) fn trusting(h: &Handle, trust: Trust) -> Self {
+        let client = Self::new(h);
+        *client.0.trust.borrow_mut() = trust;
+        client
+    }
+
+    /// See [`Inner::way`].
+    #[cfg(feature = "ws")]
+    pub(super) fn way<'a>(&self, url: &'a Url, any: bool) -> Result<Way<'a>, Error> {
+        self.0.way(url, any)
     }
 
     pub(super) fn handle(&self) -> &Handle {
@@ -155,7 +173,25 @@ impl Client {
     /// whom the system trusts.
     #[cfg(feature = "tls")]
     pub fn tls(&self, config: &ClientConfig) {
-        *self.0.trust.borrow_mut() = Trust::new(config, HTTP_ALPN);
+        *self.0.trust.borrow_mut() = Trust::new(config);
+    }
+
+    /// Speaks HTTP/2 from the first byte on, also without TLS ("prior knowledge", RFC 9113, section
+    /// 3.3). To https it makes no difference: there the two sides agree.
+    #[cfg(feature = "h2")]
+    #[must_use]
+    pub fn http2(self) -> Self {
+        self.0.http2.set(true);
+        self
+    }
+
+    /// Speaks HTTP/1.1 alone, from now on and for all clones.
+    #[must_use]
+    pub fn http1(self) -> Self {
+        self.0.only_http1.set(true);
+        #[cfg(feature = "h2")]
+        self.0.http2.set(false);
+        self
     }
 
     /// Begins a GET of `url`: `http://host:port/path?query`, `https://…` or
@@ -393,141 +429,17 @@ fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
     fields.split_inclusive(|b| *b == b'\n').filter(keeps).flatten().copied().collect()
 }
 
-/// One request on its way, with what is needed to try it elsewhere.
-struct Attempt {
-    client: Client,
-    request: Request,
-    fetch: Option<Box<dyn Fetch>>,
-    retried: u32,
-    redirect: Option<Request>,
-}
-
-impl Attempt {
-    fn start(client: &Client, request: Request, fetch: Box<dyn Fetch>, retried: u32) {
-        let client = client.clone();
-        Self { client, request, fetch: Some(fetch), retried, redirect: None }.go();
-    }
-
-    /// Sends the request on a connection that was kept, or on a new one.
-    fn go(self) {
-        let client = self.client.clone();
-        let h = &client.0.h;
-        let Ok(url) = self.request.url.clone() else { return };
-        let request = self.request.clone();
-        #[cfg(feature = "h2")]
-        // Over TLS what is spoken is agreed on, and clients offer HTTP/1.1 there.
-        if client.0.http2.get() && !url.secure {
-            return self.go_by_stream(&url, &request);
-        }
-        let origin = url.origin();
-        let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
-            request.say(&url, stack, cx, tx)
-        };
-        let first = self.retried == 0;
-        let kept = if first { client.take(&origin) } else { None };
-        let now = h.now();
-        let pipelined = request.pipelined && first;
-        if pipelined
-            && kept.is_none()
-            && let Some((id, line)) = client.line(&origin)
-            && let Some(base) = h.ask_behind(id, say)
-        {
-            return line.wait(Waiter { fetch: Box::new(self), began: now, base });
-        }
-        let keeper = Rc::new(Keeper::new(&client, origin));
-        let owner: Rc<dyn Owner> = Rc::<Keeper>::clone(&keeper);
-        let mut asker = Box::new(Asker::new(owner, Box::new(self), now));
-        if let Some(id) = kept {
-            match h.ask_again(id, asker, say) {
-                Ok(()) => {
-                    if pipelined {
-                        client.open_line(id, &keeper);
-                    }
-                    return request.begin(h, id);
-                }
-                Err(back) => asker = back,
-            }
-        }
-        let to = url.place.to();
-        let stack = Stack::Client(Box::new(h1::Client::new(now, &h.core().limits.client)));
-        let channel = match client.0.channel(&url) {
-            Ok(channel) => channel,
-            Err(e) => return asker.refuse(h, Stage::Tls, Reason::Peer(e)),
-        };
-        let id = h.dial(to, channel, (stack, App::Client(asker)), say);
-        if pipelined {
-            client.open_line(id, &keeper);
-        }
-        request.begin(h, id);
-    }
-}
-
-impl Fetch for Attempt {
-    fn head(&mut self, cx: &mut Cx<'_>, head: &ResponseHead<'_>) {
-        if matches!(head.status, 301 | 302 | 303 | 307 | 308) && self.request.redirects > 0 {
-            let location = head.fields.get_str("location");
-            self.redirect = location.and_then(|l| self.request.redirected(head.status, l));
-        }
-        if let (Some(fetch), None) = (&mut self.fetch, &self.redirect) {
-            fetch.head(cx, head);
-        }
-    }
-
-    fn body(&mut self, cx: &mut Cx<'_>, chunk: &[u8]) {
-        if let (Some(fetch), None) = (&mut self.fetch, &self.redirect) {
-            fetch.body(cx, chunk);
-        }
-    }
-
-    fn trailers(&mut self, cx: &mut Cx<'_>, fields: Fields<'_>) {
-        if let (Some(fetch), None) = (&mut self.fetch, &self.redirect) {
-            fetch.trailers(cx, fields);
-        }
-    }
-
-    fn writable(&mut self, cx: &mut Cx<'_>, room: usize) {
-        if let Some(fetch) = &mut self.fetch {
-            fetch.writable(cx, room);
-        }
-    }
-
-    fn timer(&mut self, cx: &mut Cx<'_>, tag: u64) {
-        if let Some(fetch) = &mut self.fetch {
-            fetch.timer(cx, tag);
-        }
-    }
-
-    fn closed(&mut self, h: &Handle, outcome: Result<Timing, Failure>) {
-        let Some(mut fetch) = self.fetch.take() else { return };
-        if h.is_dead() {
-            fetch.closed(h, outcome);
-            return;
-        }
-        if let (Ok(_), Some(next)) = (&outcome, self.redirect.take()) {
-            Self::start(&self.client, next, fetch, 0);
-            return;
-        }
-        let Err(failure) = outcome else {
-            fetch.closed(h, outcome);
-            return;
-        };
-        // What was pipelined is idempotent.
-        let harmless = failure.never_sent || self.request.pipelined && failure.unanswered;
-        let replays = harmless && !self.request.is_streamed();
-        if replays && self.retried == 0 && failure.stage > Stage::Tls {
-            Self::start(&self.client, self.request.clone(), fetch, 1);
-        } else {
-            fetch.closed(h, Err(failure));
-        }
-    }
-}
+/// Where a connection begins, and what lies between it and its protocol.
+pub(super) type Way<'a> = (To<'a>, Option<Box<Channel>>);
 
 impl Inner {
-    /// Makes what lies between a socket and this server.
-    fn channel(&self, url: &Url) -> Result<Option<Box<Channel>>, Error> {
+    /// Gives where a connection to this server begins, and what lies between it and its protocol.
+    /// `any`: its server may choose what is spoken.
+    fn way<'a>(&self, url: &'a Url, any: bool) -> Result<Way<'a>, Error> {
         let mut trust = self.trust.borrow_mut();
-        trust.resolve(&self.h, url, HTTP_ALPN)?;
-        trust.channel(url)
+        trust.resolve(&self.h, url)?;
+        let alpn = if any && !self.only_http1.get() { HTTP_ALPN } else { HTTP1_ALPN };
+        Ok((url.place.to(), trust.channel(url, alpn)?))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Whom a client trusts, and what that puts between its sockets and its protocol.
 
 use std::boxed::Box;
+#[cfg(feature = "tls")]
+use std::cell::RefCell;
+#[cfg(feature = "tls")]
+use std::vec::Vec;
 
 use super::url::{Place, Url};
 use crate::Error;
@@ -13,13 +17,19 @@ use crate::runtime::{Channel, Handle};
 pub(super) struct Trust {
     #[cfg(feature = "tls")]
     config: Option<ClientConfig>,
+    /// The same, for what is to be agreed on: made once each.
+    #[cfg(feature = "tls")]
+    speaking: RefCell<Vec<(Alpn, ClientConfig)>>,
 }
+
+/// What is offered to a server, the preferred first.
+pub(super) type Alpn = &'static [&'static str];
 
 impl Trust {
     /// Trusts as `config` says.
     #[cfg(feature = "tls")]
-    pub(super) fn new(config: &ClientConfig, alpn: &[&str]) -> Self {
-        Self { config: Some(config.clone().speaking(alpn)) }
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        Self { config: Some(config.clone()), speaking: RefCell::default() }
     }
 
     /// Finds out whom the system trusts, if that is needed for `url` and was not said.
@@ -28,33 +38,46 @@ impl Trust {
     ///
     /// `Host`: it trusts nobody.
     #[cfg(feature = "tls")]
-    pub(super) fn resolve(&mut self, h: &Handle, url: &Url, alpn: &[&str]) -> Result<(), Error> {
+    pub(super) fn resolve(&mut self, h: &Handle, url: &Url) -> Result<(), Error> {
         if url.secure && self.config.is_none() {
-            self.config = Some(h.platform_trust()?.speaking(alpn));
+            self.config = Some(h.platform_trust()?);
         }
         Ok(())
     }
 
     /// As above: nothing is needed.
     #[cfg(not(feature = "tls"))]
-    pub(super) fn resolve(&mut self, _h: &Handle, _url: &Url, _alpn: &[&str]) -> Result<(), Error> {
+    pub(super) fn resolve(&mut self, _h: &Handle, _url: &Url) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Makes what lies between a socket and this server; `None` for a plain one.
+    /// Makes what lies between a socket and this server, which is offered `alpn`; `None` for a
+    /// plain one.
     ///
     /// # Errors
     ///
     /// `Caller`: the name of the server can stand in no certificate.
-    pub(super) fn channel(&self, url: &Url) -> Result<Option<Box<Channel>>, Error> {
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "offered by TLS"))]
+    pub(super) fn channel(&self, url: &Url, alpn: Alpn) -> Result<Option<Box<Channel>>, Error> {
         match &url.place {
             #[cfg(feature = "tls")]
             Place::Tcp { name, .. } if url.secure => {
-                let config = self.config.as_ref();
-                let config = config.ok_or(Error::misuse("whom to trust was not resolved"))?;
-                Ok(Some(Channel::dialled(config.begin(name)?)))
+                Ok(Some(Channel::dialled(self.speaking(alpn)?.begin(name)?)))
             }
             Place::Tcp { .. } | Place::Unix(_) => Ok(None),
         }
+    }
+
+    #[cfg(feature = "tls")]
+    fn speaking(&self, alpn: Alpn) -> Result<ClientConfig, Error> {
+        let mut speaking = self.speaking.borrow_mut();
+        let made = speaking.iter().find(|(of, _)| *of == alpn);
+        if let Some((_, config)) = made {
+            return Ok(config.clone());
+        }
+        let config = self.config.clone().ok_or(Error::misuse("whom to trust was not resolved"))?;
+        let config = config.speaking(alpn);
+        speaking.push((alpn, config.clone()));
+        Ok(config)
     }
 }

@@ -53,13 +53,23 @@ pub(crate) enum Stack {
     WsDial(Box<WsDial>),
 }
 
-/// A WebSocket's handshake, the client's side: RFC 6455, section 4.1.
+/// A WebSocket's handshake, the client's side: RFC 6455, section 4.1; RFC 8441, section 5.
 #[cfg(feature = "ws")]
 #[derive(Debug)]
 pub(crate) struct WsDial {
-    pub(crate) http: h1::Client,
+    pub(crate) by: AskedBy,
     pub(crate) key: [u8; 24],
     pub(crate) config: Rc<ws::Config>,
+}
+
+/// How a WebSocket was asked for.
+#[cfg(feature = "ws")]
+#[derive(Debug)]
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
+pub(crate) enum AskedBy {
+    Http1(h1::Client),
+    #[cfg(feature = "h2")]
+    Stream(h2::Asking),
 }
 
 /// What a plain byte stream has told its handler.
@@ -119,17 +129,13 @@ impl Default for Stack {
     }
 }
 
-/// What HTTP servers may agree on by ALPN (RFC 7301), the preferred one first.
-#[cfg(feature = "tls")]
-pub(crate) const SERVER_ALPN: &[&str] =
-    if cfg!(feature = "h2") { &["h2", "http/1.1"] } else { HTTP_ALPN };
-/// What HTTP clients may agree on.
+/// What HTTP may agree on by ALPN (RFC 7301), the preferred one first.
 #[cfg_attr(not(any(feature = "tls", feature = "client")), allow(dead_code, reason = "for TLS"))]
-pub(crate) const HTTP_ALPN: &[&str] = &["http/1.1"];
-/// What WebSockets may agree on.
-#[cfg(feature = "ws")]
-#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "offered by clients alone"))]
-pub(crate) const WS_ALPN: &[&str] = &["http/1.1"];
+pub(crate) const HTTP_ALPN: &[&str] =
+    if cfg!(feature = "h2") { &["h2", "http/1.1"] } else { HTTP1_ALPN };
+/// What a client offers that must have a connection of HTTP/1.1.
+#[cfg_attr(not(any(feature = "tls", feature = "client")), allow(dead_code, reason = "for TLS"))]
+pub(crate) const HTTP1_ALPN: &[&str] = &["http/1.1"];
 
 impl Stack {
     /// There is a connection to speak on.
@@ -224,10 +230,7 @@ impl Stack {
                 client.deadline()
             }
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => {
-                dial.http.begin_wait(now, &limits.client);
-                dial.http.deadline()
-            }
+            Self::WsDial(dial) => dial.deadline(now, limits),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
             #[cfg(feature = "mqtt")]
@@ -240,7 +243,7 @@ impl Stack {
         match self {
             Self::Client(client) => client.hold(),
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => dial.http.hold(),
+            Self::WsDial(dial) => dial.hold(),
             _ => {}
         }
     }
@@ -273,7 +276,7 @@ impl Stack {
             #[cfg(feature = "h2")]
             Self::Asking(asking) => asking.on_deadline(cx.now),
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => dial.http.on_deadline(cx.now),
+            Self::WsDial(dial) => dial.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
             #[cfg(feature = "mqtt")]
@@ -361,7 +364,7 @@ impl Stack {
             #[cfg(feature = "h2")]
             Self::H2(_) | Self::Exchange(_) | Self::Asking(_) => Flow::Open,
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) if dial.http.is_over() => Flow::Done { linger: false },
+            Self::WsDial(dial) if dial.is_over() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
             Self::WsDial(_) => Flow::Open,
             #[cfg(feature = "ws")]
@@ -464,18 +467,77 @@ impl WsDial {
         scratch: &'s mut Scratch,
     ) -> Result<Option<Event<'s>>, Error> {
         loop {
-            match self.http.poll(cx, rx, scratch)? {
+            let (event, agrees) = match &mut self.by {
+                AskedBy::Http1(http) => (http.poll(cx, rx, scratch)?, 101..=101),
+                #[cfg(feature = "h2")]
+                AskedBy::Stream(asking) => (asking.poll(cx, rx, scratch)?, 200..=299),
+            };
+            match event {
                 None => return Ok(None),
-                Some(h1::ResponseEvent::Head(head)) if head.status == 101 => {
-                    let fields = head.fields.iter();
-                    let agreed = ws::handshake::check_answer(fields, &self.key, &self.config)?;
-                    return Ok(Some(Event::Dialled(agreed.extensions())));
+                Some(h1::ResponseEvent::Head(head)) if agrees.contains(&head.status) => {
+                    return self.check(head.fields).map(|agreed| Some(Event::Dialled(agreed)));
                 }
                 Some(h1::ResponseEvent::Head(head)) if head.status >= 200 => {
                     return Ok(Some(Event::Refused(head.status, head.retry_after())));
                 }
                 Some(_) => {}
             }
+        }
+    }
+
+    fn check(&self, fields: h1::Fields<'_>) -> Result<ws::Extensions, Error> {
+        let agreed = match &self.by {
+            AskedBy::Http1(_) => {
+                ws::handshake::check_answer(fields.iter(), &self.key, &self.config)
+            }
+            #[cfg(feature = "h2")]
+            AskedBy::Stream(_) => ws::handshake::check_stream_answer(fields.iter(), &self.config),
+        };
+        agreed.map(|agreed| agreed.extensions())
+    }
+
+    /// The side of the stream that was asked on; `None` where that is a connection.
+    #[cfg(feature = "h2")]
+    pub(crate) fn asking(&mut self) -> Option<&mut h2::Asking> {
+        match &mut self.by {
+            AskedBy::Http1(_) => None,
+            AskedBy::Stream(asking) => Some(asking),
+        }
+    }
+
+    fn deadline(&mut self, now: Micros, limits: &Limits) -> Option<Micros> {
+        match &mut self.by {
+            AskedBy::Http1(http) => {
+                http.begin_wait(now, &limits.client);
+                http.deadline()
+            }
+            #[cfg(feature = "h2")]
+            AskedBy::Stream(asking) => asking.deadline(),
+        }
+    }
+
+    fn hold(&mut self) {
+        match &mut self.by {
+            AskedBy::Http1(http) => http.hold(),
+            // Its time is a bound of everything.
+            #[cfg(feature = "h2")]
+            AskedBy::Stream(_) => {}
+        }
+    }
+
+    fn on_deadline(&mut self, now: Micros) -> Result<(), Error> {
+        match &mut self.by {
+            AskedBy::Http1(http) => http.on_deadline(now),
+            #[cfg(feature = "h2")]
+            AskedBy::Stream(asking) => asking.on_deadline(now),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.by {
+            AskedBy::Http1(http) => http.is_over(),
+            #[cfg(feature = "h2")]
+            AskedBy::Stream(asking) => asking.is_over(),
         }
     }
 }

@@ -495,7 +495,7 @@ impl Slot {
     fn note_secured(&mut self, app: &mut App, now: Micros) {
         self.since = if self.has_output() { now } else { Micros::ZERO };
         if let App::Client(asker) = app {
-            asker.secured = Some(now);
+            asker.stages.secured = Some(now);
             // What the handshake took is no part of the request.
             asker.base = self.sent;
         }

@@ -3,6 +3,8 @@
 use std::boxed::Box;
 #[cfg(feature = "dns")]
 use std::io;
+use std::rc::Rc;
+#[cfg(feature = "ws")]
 use std::time::Duration;
 
 #[cfg(feature = "dns")]
@@ -13,7 +15,7 @@ use super::Handle;
 use super::channel::Channel;
 use super::core::Core;
 use super::handler::App;
-use super::handler::client::{Asker, Timing};
+use super::handler::client::{Asker, Opener, Stages, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
 use super::race::Race;
@@ -27,18 +29,6 @@ use crate::proto::stack::Stack;
 /// On a runtime that has ended: how many attempts, each made from the end of the one before, are
 /// told; the next is dropped unheard.
 const REFUSALS: usize = 16;
-
-/// When an attempt reached its stages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stages {
-    began: Micros,
-    named: Option<Micros>,
-    connected: Option<Micros>,
-    pub(super) secured: Option<Micros>,
-    open: Option<Micros>,
-    /// How long the server asks to wait before another attempt.
-    asked: Option<Duration>,
-}
 
 /// What an attempt is to reach.
 #[derive(Debug)]
@@ -201,7 +191,7 @@ impl Handle {
 
     /// Tells an attempt on a runtime that has ended that nothing comes of it. No turn follows, so
     /// this is done here, or at the end of the outermost turn.
-    fn refuse(&self, stack: Stack, app: App) -> ConnId {
+    pub(super) fn refuse(&self, stack: Stack, app: App) -> ConnId {
         let (id, unheard) = {
             let mut core = self.core();
             let core = &mut *core;
@@ -221,6 +211,12 @@ impl Handle {
         id
     }
 
+    /// Whether a connection that was kept takes another request.
+    #[cfg(feature = "client")]
+    pub(crate) fn takes_another(&self, id: ConnId) -> bool {
+        self.core().takes_another(id)
+    }
+
     /// Sends a request on a connection that was kept, whose response `asker` hears. Gives `asker`
     /// back if the connection has ended meanwhile.
     pub(crate) fn ask_again(
@@ -232,13 +228,7 @@ impl Handle {
         let mut core = self.core();
         let core = &mut *core;
         self.time(core);
-        let idle = core.open(id).is_some_and(|slot| {
-            matches!(&slot.stack, Stack::Client(c) if c.is_idle())
-                && !slot.flags.has(Flags::EOF)
-                && !slot.flags.has(Flags::RUNNING)
-                && !slot.ready.is_hup()
-        });
-        if !idle || core.say(id.index, &*self.0.net, first).is_err() {
+        if !core.takes_another(id) || core.say(id.index, &*self.0.net, first).is_err() {
             return Err(asker);
         }
         let old = core.open(id).map(|slot| {
@@ -283,26 +273,81 @@ impl Handle {
         let mut core = self.core();
         let now = self.time(&mut core);
         let stages = core.named(id)?.extra.as_ref()?.stages?;
-        let Stages { began, named, connected, secured, open, .. } = stages;
-        Some(Timing::of(began, named, connected, secured, open, now))
+        Some(Timing::of(&stages, now))
+    }
+
+    /// Keeps how far the attempt at a WebSocket had come before it had a protocol.
+    #[cfg(all(feature = "client", feature = "ws"))]
+    pub(crate) fn keep_stages(&self, id: ConnId, stages: &Stages) {
+        let mut core = self.core();
+        if core.open(id).is_some()
+            && let Some(extra) = core.extra(id.index)
+        {
+            extra.stages = Some(*stages);
+        }
+    }
+
+    /// Opens a connection that gets its protocol once it is there.
+    #[cfg(feature = "client")]
+    pub(crate) fn dial_open(
+        &self,
+        to: To<'_>,
+        channel: Option<Box<Channel>>,
+        opener: Rc<dyn Opener>,
+    ) -> ConnId {
+        self.dial(to, channel, (Stack::default(), App::Opening(opener)), |_, _, _| Ok(()))
+    }
+
+    /// Asks who waited for a connection what it is to speak.
+    pub(super) fn open_protocol(&self, id: ConnId, opener: Rc<dyn Opener>) -> App {
+        let (session, stages) = {
+            let mut core = self.core();
+            let now = core.now;
+            let stages = core.named(id).and_then(|slot| slot.extra.as_mut()?.stages.take());
+            (core.session(id.index), stages.unwrap_or_else(|| Stages::begun(now)))
+        };
+        opener.opened(self, id, session.as_ref().and_then(|session| session.alpn()), &stages)
+    }
+
+    /// Gives a connection that is there its protocol, and has it say what comes first. Gives how
+    /// many bytes went out before.
+    ///
+    /// # Errors
+    ///
+    /// `first`'s own.
+    #[cfg(feature = "client")]
+    pub(crate) fn begin_on(
+        &self,
+        id: ConnId,
+        stack: Stack,
+        first: impl FnOnce(&mut Stack, &mut Cx<'_>, &mut Tx<'_>) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        let mut core = self.core();
+        let Some(slot) = core.open(id) else { return Ok(0) };
+        slot.stack = stack;
+        let sent = slot.sent;
+        core.say(id.index, &*self.0.net, first).map(|()| sent)
     }
 }
 
 impl Core {
+    fn takes_another(&mut self, id: ConnId) -> bool {
+        self.open(id).is_some_and(|slot| {
+            matches!(&slot.stack, Stack::Client(c) if c.is_idle())
+                && !slot.flags.has(Flags::EOF)
+                && !slot.flags.has(Flags::RUNNING)
+                && !slot.ready.is_hup()
+        })
+    }
+
     fn insert_dialled(&mut self, stack: Stack, app: App) -> ConnId {
         let now = self.now;
         let id = self.insert(None, stack, app);
         let index = id.index;
-        let websocket = stack_is_websocket(self, index);
-        if websocket && let Some(extra) = self.extra(index) {
-            extra.stages = Some(Stages {
-                began: now,
-                named: None,
-                connected: None,
-                secured: None,
-                open: None,
-                asked: None,
-            });
+        if self.slots.get(index).is_some_and(is_told_stages)
+            && let Some(extra) = self.extra(index)
+        {
+            extra.stages = Some(Stages::begun(now));
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.ready = Ready::NONE;
@@ -330,12 +375,7 @@ impl Core {
     pub(crate) fn note_named(&mut self, id: ConnId, now: Micros) {
         let Some(slot) = self.named(id) else { return };
         slot.since = now;
-        if let App::Client(asker) = &mut slot.app {
-            asker.named = Some(now);
-        }
-        if let Some(stages) = slot.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
-            stages.named = Some(now);
-        }
+        slot.note_stage(|stages| stages.named = Some(now));
     }
 
     /// Notes that a WebSocket's handshake is complete.
@@ -343,7 +383,7 @@ impl Core {
         let now = self.now;
         let stages = self.named(id).and_then(|s| s.extra.as_mut()).and_then(|e| e.stages.as_mut());
         if let Some(stages) = stages {
-            stages.open = Some(now);
+            stages.answered = Some(now);
         }
     }
 }
@@ -360,14 +400,13 @@ impl Core {
     }
 }
 
-fn stack_is_websocket(core: &Core, index: u32) -> bool {
+/// Whether how far an attempt has come is kept beside it.
+fn is_told_stages(slot: &Slot) -> bool {
     #[cfg(feature = "ws")]
-    return core.slots.get(index).is_some_and(|slot| matches!(slot.stack, Stack::WsDial(_)));
-    #[cfg(not(feature = "ws"))]
-    return {
-        let _ = (core, index);
-        false
-    };
+    if matches!(slot.stack, Stack::WsDial(_)) {
+        return true;
+    }
+    matches!(slot.app, App::Opening(_))
 }
 
 /// Looks whether a connection that is being made is there. `None`: not yet, or it failed.
@@ -392,24 +431,22 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
     slot.flags.clear(Flags::CONNECTING);
     slot.flags.set(Flags::KICK);
     slot.since = if slot.out.is_empty() { Micros::ZERO } else { now };
-    if let App::Client(asker) = &mut slot.app {
-        asker.connected = Some(now);
-    }
     slot.await_channel(now, &core.limits);
     slot.note_stage(|stages| stages.connected = Some(now));
     if !slot.flags.has(Flags::SHAKING) {
         slot.stack.connected(now);
     }
-    #[cfg(feature = "h2")]
-    core.note_connected(index);
     Some(())
 }
 
 impl Slot {
     /// Notes that a stage has been reached.
     pub(super) fn note_stage(&mut self, f: impl FnOnce(&mut Stages)) {
-        if let Some(stages) = self.extra.as_mut().and_then(|extra| extra.stages.as_mut()) {
-            f(stages);
+        let beside = self.extra.as_mut().and_then(|extra| extra.stages.as_mut());
+        match (&mut self.app, beside) {
+            (App::Client(asker), _) => f(&mut asker.stages),
+            (_, Some(stages)) => f(stages),
+            _ => {}
         }
     }
 }

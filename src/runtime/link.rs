@@ -76,17 +76,23 @@ pub(super) fn event(h: &Handle, parent: ConnId, event: Event<'_>, app: &App) {
             }
         }
         Event::Trailers { stream, tag, fields } => {
-            if let Some(slot) = h.core().stream_slot(tag, stream) {
-                match &mut slot.stack {
-                    Stack::Exchange(exchange) => exchange.set_trailers(fields),
-                    Stack::Asking(asking) => asking.set_trailers(fields),
-                    _ => {}
-                }
+            let mut core = h.core();
+            if let Some(Stack::Exchange(exchange)) =
+                core.stream_slot(tag, stream).map(|slot| &mut slot.stack)
+            {
+                exchange.set_trailers(fields);
             }
+            core.with_asking(tag, stream, |asking| asking.set_trailers(fields));
+            drop(core);
             deliver(h, parent, (tag, stream), &mut [], true);
         }
         Event::Reset { stream, tag, code } => h.core().reset_by_peer(tag, stream, code),
         Event::GoAway { last, code } => h.core().refused_above(parent.index, last, code),
+        Event::Settled => {
+            if let App::Carrier(opener) = app {
+                Rc::clone(opener).settled(h, parent);
+            }
+        }
     }
 }
 
@@ -149,13 +155,14 @@ impl Core {
     }
 
     fn with_asking(&mut self, index: u32, stream: u32, f: impl FnOnce(&mut Asking)) -> bool {
-        match self.stream_slot(index, stream).map(|slot| &mut slot.stack) {
-            Some(Stack::Asking(asking)) => {
-                f(asking);
-                true
-            }
-            _ => false,
-        }
+        let stack = self.stream_slot(index, stream).map(|slot| &mut slot.stack);
+        let asking = match stack {
+            Some(Stack::Asking(asking)) => Some(&mut **asking),
+            #[cfg(feature = "ws")]
+            Some(Stack::WsDial(dial)) => dial.asking(),
+            _ => None,
+        };
+        asking.map(f).is_some()
     }
 
     /// Takes the protocol and the output of a stream's connection out of their slot.
@@ -360,7 +367,6 @@ impl Core {
     pub(super) fn abort_streams(&mut self, index: u32, why: Reason) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.flags.clear(Flags::STREAMS);
-        let connecting = slot.flags.has(Flags::CONNECTING);
         let Stack::H2(connection) = &slot.stack else { return };
         let tags: Vec<u32> = connection.tags().collect();
         for tag in tags {
@@ -370,10 +376,6 @@ impl Core {
                 // It counts towards no limit, as before.
                 slot.flags.set(Flags::ASIDE);
                 slot.link = Link::default();
-                if connecting {
-                    slot.flags.set(Flags::CONNECTING);
-                    slot.sent = 0;
-                }
                 self.abort(tag, why);
             }
         }
@@ -500,21 +502,6 @@ impl Handle {
         };
         if done {
             serve::drain(self, index);
-        }
-    }
-}
-
-impl Core {
-    /// A connection is there: those who have asked on it are told when.
-    pub(super) fn note_connected(&mut self, index: u32) {
-        let Some(Stack::H2(connection)) = self.slots.get(index).map(|slot| &slot.stack) else {
-            return;
-        };
-        let (tags, now): (Vec<u32>, _) = (connection.tags().collect(), self.now);
-        for tag in tags {
-            if let Some(App::Client(asker)) = self.slots.get_mut(tag).map(|slot| &mut slot.app) {
-                asker.connected = Some(now);
-            }
         }
     }
 }

@@ -109,6 +109,10 @@ fn poll<'s, 'a: 's>(
 /// Does what does not come from input: installs a late handler, answers what waited for the output
 /// to drain, and `want_write`.
 pub(crate) fn kicked(h: &Handle, id: ConnId, app: &mut App) {
+    if let App::Opening(opener) = app {
+        let opener = std::rc::Rc::clone(opener);
+        *app = h.open_protocol(id, opener);
+    }
     http::install_late(h, id, app);
     let room = h.core().drained(id, &*h.0.net);
     if let Some(room) = room {
@@ -308,7 +312,7 @@ mod client {
         match event {
             ResponseEvent::Head(head) => {
                 if head.status >= 200 {
-                    asker.head = Some(h.now());
+                    asker.stages.answered = Some(h.now());
                 }
                 fetch.head(&mut cx, &head);
             }

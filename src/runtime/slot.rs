@@ -355,8 +355,8 @@ pub(crate) struct Extra {
     pub(crate) tail: Vec<u8>,
     /// The message being put together.
     pub(crate) part: Vec<u8>,
-    /// How far a WebSocket's attempt has come.
-    pub(crate) stages: Option<super::dial::Stages>,
+    /// How far an attempt has come, of a WebSocket or of what has no protocol yet.
+    pub(crate) stages: Option<super::handler::client::Stages>,
     /// A handler that was given out of its turn, to be installed by the next.
     pub(crate) stream: Option<Box<dyn super::handler::http::Handler>>,
     /// What is sent of a file behind the output; `Flags::FILE` tells that it is there.

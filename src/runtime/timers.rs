@@ -403,7 +403,9 @@ impl App {
             Self::Mqtt(link) => {
                 link.timer(h, &super::handler::mqtt::Port::Direct(id), tag);
             }
-            Self::Gone | Self::Listener(_) => {}
+            #[cfg(feature = "h2")]
+            Self::Carrier(_) => {}
+            Self::Gone | Self::Listener(_) | Self::Opening(_) => {}
         }
     }
 }

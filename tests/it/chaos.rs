@@ -27,7 +27,8 @@ pub(super) struct Chaos {
     pub(super) world: World,
     owner: RefCell<Option<Runtime>>,
     pub(super) rt: Handle,
-    client: RefCell<Option<http::Client>>,
+    /// Of HTTP/1.1, and where it is built in of HTTP/2 by prior knowledge.
+    clients: RefCell<Vec<http::Client>>,
     /// Where names are asked for.
     pub(super) names: RefCell<Option<Datagrams>>,
     /// Clients that have not heard their end.
@@ -82,7 +83,8 @@ impl Chaos {
     }
 
     pub(super) fn client(&self) -> http::Client {
-        self.client.borrow().clone().expect("there until the finale")
+        let n = self.clients.borrow().len();
+        self.clients.borrow()[self.below(n)].clone()
     }
 
     /// Timeouts may have been met although everybody did what it should.
@@ -605,7 +607,7 @@ fn begin(seed: u64) -> Rc<Chaos> {
         rng: RefCell::new(Rng::new(seed)),
         world,
         owner: RefCell::new(Some(rt)),
-        client: RefCell::new(Some(http::Client::new(&handle))),
+        clients: RefCell::new(clients::all(&handle)),
         names: RefCell::new(Some(names)),
         under_way: Cell::default(),
         rt: handle.clone(),
@@ -703,7 +705,7 @@ fn finale(
     drop(chaos.owner.borrow_mut().take());
     chaos.laters.borrow_mut().clear();
     chaos.remote.borrow_mut().take();
-    drop((chaos.client.take(), chaos.names.take()));
+    drop((chaos.clients.take(), chaos.names.take()));
     if panics != chaos.planted.get() {
         chaos.wrong(format!("{panics} panics, {} planted", chaos.planted.get()));
     }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
 #![allow(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
+#[cfg(all(feature = "tls", feature = "h2"))]
+mod agreed;
 mod bad_servers;
 mod chaos;
 mod client;
@@ -16,6 +18,8 @@ mod files;
 mod forms;
 #[cfg(feature = "h2")]
 mod h2;
+#[cfg(feature = "h2")]
+mod h2_streams;
 mod http;
 mod idle;
 mod kit;

@@ -289,6 +289,12 @@ const EXAMPLES: &[Example] = &[
                 "{target}/debug/libnode_addon.so",
                 "exit",
             ],
+            // Callbacks of JavaScript's that throw inside a turn.
+            &[
+                "node",
+                "foreign-loop-examples/node-addon/throws.js",
+                "{target}/debug/libnode_addon.so",
+            ],
         ],
         command: &[
             "node",
@@ -405,6 +411,18 @@ fn check(example: &Example, built: bool) -> Res<Outcome> {
         "calloop-wayland" => Ok(Outcome::Passed(format!("{note}; {}", bar_was_drawn()?))),
         _ => Ok(Outcome::Passed(note)),
     }
+}
+
+/// Builds the first example of this name; gives the words that start it.
+pub(crate) fn built(name: &str) -> Res<Vec<String>> {
+    let example = EXAMPLES.iter().find(|example| example.name == name).ok_or("no such example")?;
+    for words in example.build {
+        let words = resolved(words);
+        if let Some((program, args)) = split(&words) {
+            sh::run(1200, program, &args)?;
+        }
+    }
+    Ok(resolved(example.command))
 }
 
 /// Tells whether `words` build no more than liblodger, or a program of the workspace that the

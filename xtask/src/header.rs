@@ -57,8 +57,14 @@ const NOEXCEPT: &str = "
 /// Says in C what Rust says otherwise: an opaque struct is shared inside, so its pointers are not
 /// const, and what is called back does not throw.
 fn polish(text: &str) -> String {
-    const OPAQUE: [&str; 5] =
-        ["lodger_runtime", "lodger_remote", "lodger_ws_client", "lodger_server", "lodger_response"];
+    const OPAQUE: [&str; 6] = [
+        "lodger_runtime",
+        "lodger_remote",
+        "lodger_ws_client",
+        "lodger_mqtt_client",
+        "lodger_server",
+        "lodger_response",
+    ];
     let mut text = text.to_owned();
     for name in OPAQUE {
         text = text.replace(&format!("const struct {name} *"), &format!("struct {name} *"));

@@ -17,6 +17,7 @@ mod hosts;
 mod install;
 mod load;
 mod mqtt;
+mod pictures;
 mod platforms;
 mod proc;
 mod program;
@@ -47,6 +48,7 @@ usage: cargo xtask COMMAND
   bench tls                 the same of TLS handshakes
   hosts [--quick]           what a guest costs in each loop, and what it does to it
   examples [NAME...]        lodger in other loops: builds the examples and checks them
+  pictures                  takes the README's pictures anew: the page in four hosts, a window
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server [--tls]|client]]
                             the WebSocket suite against the release program and a client
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
             None => usage(),
         },
         ["examples", names @ ..] => examples::run(names),
+        ["pictures"] => pictures::run(),
         ["platforms"] => platforms::run(),
         ["profile", "ws"] => count::profile(Kind::WsEcho),
         ["profile", "plaintext"] => count::profile(Kind::Plaintext),

@@ -42,11 +42,13 @@
 mod seat;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use async_io::Async;
 use lodger_backend::Nested;
@@ -80,13 +82,31 @@ pub fn attach_rc(guest: Rc<dyn Nested>, spawn: impl FnOnce(Stay)) -> io::Result<
     Ok(Attached(seat))
 }
 
-/// A turn whenever the descriptor is readable.
+/// A turn whenever the descriptor is readable, and one more if it has left work: to ask the reactor
+/// costs about nine system calls. More than one in a row would keep the reactor, and so the host's
+/// timers, waiting: an executor may run hundreds of times before it looks there.
 async fn stay(place: Place, seat: Rc<Seat>) -> io::Result<()> {
     while seat.is_taken() {
         seat.woken_or(place.queue.readable()).await?;
-        seat.dispatch()?;
+        if seat.dispatch()?.again {
+            others_first().await;
+            seat.dispatch()?;
+        }
     }
     Ok(())
+}
+
+/// Lets the executor's other tasks have their go.
+async fn others_first() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What the future has for as long as it lives. Whatever ends it, the queue is let go first; then

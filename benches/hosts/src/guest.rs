@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use lodger::{Handle, Nested, Runtime, http, ws};
 
-/// Makes a runtime that listens on a free port, and says which.
-pub(crate) fn open() -> io::Result<Runtime> {
-    let rt = Runtime::standalone()?;
+/// Has a runtime listen on a free port, and says which.
+///
+/// # Errors
+///
+/// There is no free port, or nobody to say it to.
+pub fn open(rt: Runtime) -> io::Result<Runtime> {
     let server = http::Server::new().ws("/echo", |_| Ok(Echo));
     let listener = rt.listen("127.0.0.1:0", server).map_err(|refused| refused.error)?;
     if let Some(addr) = rt.local_addr(listener).and_then(|addr| addr.tcp()) {
@@ -30,10 +33,10 @@ impl ws::Handler for Echo {
 }
 
 /// How late each was, in nanoseconds; what was early is negative.
-pub(crate) type Lateness = Rc<RefCell<Vec<i64>>>;
+pub type Lateness = Rc<RefCell<Vec<i64>>>;
 
 /// Asks for 250 µs, again and again. They count from the time of the turn that asks.
-pub(crate) fn short_timers(h: &Handle, left: u32, late: &Lateness) {
+pub fn short_timers(h: &Handle, left: u32, late: &Lateness) {
     const ASKED: u64 = 250;
     let (asked, late) = (h.now(), Rc::clone(late));
     h.after(Duration::from_micros(ASKED), move |h| {

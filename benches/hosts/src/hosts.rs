@@ -9,7 +9,7 @@ use lodger::{Budget, Handle, Nested};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::Res;
-use crate::script::{Act, Script};
+use lodger_bench_hosts::script::{Act, Script};
 
 pub(crate) fn left(due: Instant) -> Duration {
     due.saturating_duration_since(Instant::now())

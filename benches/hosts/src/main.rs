@@ -7,9 +7,7 @@
 #![deny(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
-mod guest;
 mod hosts;
-mod script;
 #[cfg(feature = "libuv")]
 mod uv;
 
@@ -17,7 +15,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use script::Script;
+use lodger_bench_hosts::script::Script;
 
 type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -40,7 +38,10 @@ fn main() -> ExitCode {
 
 fn run(host: &str, mode: &str, seconds: &str) -> Res {
     let seconds = Duration::from_secs(seconds.parse()?);
-    let script = Rc::new(Script::new(mode, seconds).ok_or("there is no such mode")?);
+    let script = Script::new(mode, seconds).ok_or("there is no such mode")?;
+    #[cfg(feature = "libuv")]
+    let script = if host == "libuv-per-fd" { script.made_by(uv::make_per_fd) } else { script };
+    let script = Rc::new(script);
     match host {
         "mio" => hosts::mio(&script)?,
         "poll" => hosts::poll(&script)?,
@@ -50,7 +51,7 @@ fn run(host: &str, mode: &str, seconds: &str) -> Res {
         #[cfg(feature = "glib")]
         "glib" => hosts::glib(&script)?,
         #[cfg(feature = "libuv")]
-        "libuv" => uv::uv(&script)?,
+        "libuv" | "libuv-per-fd" => uv::uv(&script)?,
         _ => return Err("there is no such host".into()),
     }
     eprintln!("{}", script.found());

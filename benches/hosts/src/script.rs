@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +12,16 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::guest::{self, Lateness};
 
 /// What a tick asks its host to do.
+#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Act {
+pub enum Act {
+    /// Nothing but to arm the timer again.
     Nothing,
     /// Put the guest of [`Script::guest`] into the loop.
     Attach,
     /// Take it out, and then forget it: [`Script::forget`].
     Detach,
+    /// End.
     Stop,
 }
 
@@ -39,12 +43,13 @@ enum Mode {
 }
 
 /// The script of one run.
-pub(crate) struct Script {
+pub struct Script {
     mode: Mode,
     time: Duration,
     period: Duration,
     began: Instant,
     due: Cell<Instant>,
+    make: fn() -> io::Result<Runtime>,
     rt: RefCell<Option<Runtime>>,
     there: Cell<bool>,
     /// How late each tick of the host's was, in nanoseconds: alone, with the guest, alone again. Not
@@ -57,8 +62,16 @@ pub(crate) struct Script {
     timers: Lateness,
     /// Descriptors before the guest came and after it had gone.
     descriptors: Cell<[usize; 2]>,
+    /// As the host counts its handles: now, before the guest came, and after it had gone.
+    handles: Cell<[usize; 3]>,
     /// Turns of the guest's when it had settled, and at the end.
     turns: Cell<[u64; 2]>,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Script({:?})", self.mode)
+    }
 }
 
 /// How long what begins may take to settle.
@@ -68,7 +81,7 @@ const SHOTS: u32 = 400;
 
 impl Script {
     /// Reads the mode; the clock begins.
-    pub(crate) fn new(mode: &str, time: Duration) -> Option<Self> {
+    pub fn new(mode: &str, time: Duration) -> Option<Self> {
         let (mode, millis) = match mode {
             "serve" => (Mode::Serve, 10),
             "traced" => (Mode::Traced, 10),
@@ -85,6 +98,7 @@ impl Script {
             period,
             began,
             due: Cell::new(began + period),
+            make: Runtime::standalone,
             rt: RefCell::default(),
             there: Cell::new(false),
             ticks: Default::default(),
@@ -93,18 +107,36 @@ impl Script {
             cpu: Cell::default(),
             timers: Rc::default(),
             descriptors: Cell::default(),
+            handles: Cell::default(),
             turns: Cell::default(),
         })
     }
 
+    /// Has the guest be made so, and not on its own kernel queue.
+    #[must_use]
+    pub fn made_by(mut self, make: fn() -> io::Result<Runtime>) -> Self {
+        self.make = make;
+        self
+    }
+
+    /// Tells how many handles the host has, before a tick; a host that cannot say says nothing.
+    pub fn note_handles(&self, now: usize) {
+        let [_, before, after] = self.handles.get();
+        self.handles.set([now, before, after]);
+    }
+
     /// When the host's timer is to tick next.
-    pub(crate) fn due(&self) -> Instant {
+    pub fn due(&self) -> Instant {
         self.due.get()
     }
 
     /// A tick of the host's timer. What it returns has to be done, then the timer is set to
     /// [`due`](Self::due).
-    pub(crate) fn tick(&self) -> std::io::Result<Act> {
+    ///
+    /// # Errors
+    ///
+    /// The guest cannot listen.
+    pub fn tick(&self) -> io::Result<Act> {
         let now = Instant::now();
         let passed = now - self.began;
         if let Some(ticks) = self.phase(passed).and_then(|phase| self.ticks.get(phase)) {
@@ -122,6 +154,8 @@ impl Script {
                 self.note_turns(1);
                 let [before, _] = self.descriptors.get();
                 self.descriptors.set([before, descriptors()?]);
+                let [now, before, _] = self.handles.get();
+                self.handles.set([now, before, now]);
             }
             Act::Nothing if passed > SETTLED && self.turns.get() == [0; 2] => self.note_turns(0),
             _ => {}
@@ -167,9 +201,11 @@ impl Script {
         }
     }
 
-    fn open(&self) -> std::io::Result<()> {
+    fn open(&self) -> io::Result<()> {
         self.descriptors.set([descriptors()?, 0]);
-        let rt = guest::open()?;
+        let [now, ..] = self.handles.get();
+        self.handles.set([now, now, 0]);
+        let rt = guest::open((self.make)()?)?;
         match self.mode {
             Mode::Timers => guest::short_timers(&rt, SHOTS, &self.timers),
             Mode::Traced => rt.set_budget(Budget { slice: Duration::MAX, ..Budget::default() }),
@@ -181,12 +217,12 @@ impl Script {
     }
 
     /// Gives the guest, which a tick has opened.
-    pub(crate) fn guest(&self) -> Option<lodger::Handle> {
+    pub fn guest(&self) -> Option<lodger::Handle> {
         self.rt.borrow().as_ref().map(|rt| rt.handle())
     }
 
     /// Ends the guest, which its host lets go.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         let rt = self.rt.borrow_mut().take();
         drop(rt);
         self.there.set(false);
@@ -202,8 +238,9 @@ impl Script {
     }
 
     /// What was found.
-    pub(crate) fn found(&self) -> String {
+    pub fn found(&self) -> String {
         let [before, after] = self.descriptors.get();
+        let [_, handles, left] = self.handles.get();
         let slips = |phase: &Lateness| {
             let period = i64::try_from(self.period.as_nanos()).unwrap_or(i64::MAX);
             phase.borrow().iter().filter(|late| **late > period).count()
@@ -214,7 +251,8 @@ impl Script {
             Mode::Serve | Mode::Traced => String::new(),
             Mode::Steady => format!(
                 "ticks_before={} ticks_with={} ticks_after={} slips_before={} slips_with={} \
-                 slips_after={} fds_before={before} fds_after={after}",
+                 slips_after={} fds_before={before} fds_after={after} \
+                 handles_before={handles} handles_after={left}",
                 count(first),
                 count(with),
                 count(last),
@@ -255,6 +293,6 @@ fn thread_cpu() -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
-fn descriptors() -> std::io::Result<usize> {
+fn descriptors() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/fd")?.count())
 }

@@ -2,6 +2,9 @@
 
 mod border;
 mod fetch;
+mod mqtt;
+mod mqtt_broker;
+mod mqtt_message;
 mod ops;
 mod remote;
 mod request;

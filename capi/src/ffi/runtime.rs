@@ -1,13 +1,14 @@
 //! The runtime: making and ending it, and the host's side of it.
 #![allow(unsafe_code, reason = "hands a counted pointer to C")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{IntoRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use lodger_core::mqtt::{Broker, BrokerConfig};
 use lodger_core::tls::ClientConfig;
 use lodger_core::{Budget, ConnId, Host, Limits, Nested, Runtime};
 use lodger_foreign::Table;
@@ -42,6 +43,8 @@ pub struct lodger_runtime {
     budget: Budget,
     /// Whom its clients trust; `None`: whom the system trusts.
     trust: RefCell<Option<ClientConfig>>,
+    /// Of all its listeners for MQTT.
+    broker: OnceCell<Broker>,
     poisoned: Cell<bool>,
     detached: Cell<bool>,
     log: lodger_log_fn,
@@ -176,6 +179,10 @@ impl lodger_runtime {
         self.trust.borrow().clone()
     }
 
+    pub(super) fn broker(&self) -> Broker {
+        self.broker.get_or_init(|| Broker::new(&self.runtime, BrokerConfig::new())).clone()
+    }
+
     pub(super) fn weak(&self) -> Weak<Self> {
         Weak::clone(&self.me)
     }
@@ -249,6 +256,7 @@ pub(super) fn make(
         stay: RefCell::default(),
         budget,
         trust: RefCell::default(),
+        broker: OnceCell::new(),
         poisoned: Cell::new(false),
         log: options.and_then(|options| options.log),
         log_user: options.map_or(std::ptr::null_mut(), |options| options.log_user),

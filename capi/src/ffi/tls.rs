@@ -182,6 +182,19 @@ unsafe fn roots_of(o: &lodger_tls_options) -> Res<Option<Roots>> {
     }
 }
 
+/// Reads a server's options; `None` for NULL.
+///
+/// # Safety
+///
+/// `options` is NULL, or as long as its size says, with what [`Given::read`] asks for.
+pub(super) unsafe fn server_of(options: *const lodger_tls_options) -> Res<Option<ServerConfig>> {
+    // SAFETY: the caller of this function promised it.
+    let Some(options) = unsafe { sized(options) }? else { return Ok(None) };
+    // SAFETY: as above.
+    let given = unsafe { Given::read(&options, LODGER_TLS_REQUIRE | LODGER_TLS_REDIRECT) }?;
+    given.server().map(Some)
+}
+
 /// Has a server be served over TLS: give it to `lodger_listen` or `lodger_listen_fd` afterwards. The
 /// options name a certificate and its key. `LODGER_E_SYSTEM` or `LODGER_E_MISUSE`: a file cannot be
 /// read, or is not what it should be; the server is as before.
@@ -192,17 +205,15 @@ pub unsafe extern "C" fn lodger_server_tls(
 ) -> i32 {
     enter(|| {
         let server = server.ok_or_else(|| Fail::null("the server"))?;
-        // SAFETY: the contract of structs with a size.
-        let options = unsafe { sized(options) }?.ok_or_else(|| Fail::null("the options"))?;
-        // SAFETY: the contract of what options point to.
-        let given = unsafe { Given::read(&options, LODGER_TLS_REQUIRE | LODGER_TLS_REDIRECT) }?;
-        server.secure(given.server()?);
+        // SAFETY: the contract of structs with a size, and of what they point to.
+        let config = unsafe { server_of(options) }?.ok_or_else(|| Fail::null("the options"))?;
+        server.secure(config);
         Ok(LODGER_OK)
     })
 }
 
-/// Sets whom `lodger_fetch` trusts behind https and `lodger_ws_connect` behind wss, for calls from
-/// now on. NULL, or never called: whom the system trusts, read at the first such call. Options without
+/// Sets whom `lodger_fetch`, `lodger_ws_connect` and `lodger_mqtt_connect` trust behind TLS, for calls
+/// from now on. NULL, or never called: whom the system trusts, read at the first such call. Options without
 /// roots: the same, read at once. A server that is not trusted is `LODGER_REASON_PEER`, and
 /// `lodger_last_error` says why.
 #[unsafe(no_mangle)]

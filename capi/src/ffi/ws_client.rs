@@ -120,7 +120,9 @@ unsafe fn prepare(options: &lodger_ws_client_options) -> Res<Client> {
     let fields = unsafe { array(options.fields, options.fields_len) }?;
     // SAFETY: as above.
     let delays = unsafe { array(options.delays_ms, options.delays_len) }?;
-    let mut client = Client::new(url).config(config).retry(policy(options, delays));
+    let (attempts, jitter) = (options.attempts, options.jitter_percent);
+    let retry = policy(attempts, delays, jitter, options.up_after_ms);
+    let mut client = Client::new(url).config(config).retry(retry);
     for field in fields {
         // SAFETY: as above.
         let name = unsafe { text(field.name, "a field's name") }?;
@@ -131,15 +133,16 @@ unsafe fn prepare(options: &lodger_ws_client_options) -> Res<Client> {
     Ok(client)
 }
 
-fn policy(options: &lodger_ws_client_options, delays: &[u32]) -> Retry {
+/// Makes the policy of what options say.
+pub(super) fn policy(attempts: i32, delays: &[u32], jitter: i32, up_after_ms: u32) -> Retry {
     let delays: Vec<Duration> = delays.iter().map(|ms| millis(*ms)).collect();
     let mut retry = if delays.is_empty() { Retry::default() } else { Retry::new(&delays) };
-    retry = retry.attempts(u32::try_from(options.attempts).ok());
-    if options.jitter_percent != 0 {
-        retry = retry.jitter(u32::try_from(options.jitter_percent).unwrap_or(0));
+    retry = retry.attempts(u32::try_from(attempts).ok());
+    if jitter != 0 {
+        retry = retry.jitter(u32::try_from(jitter).unwrap_or(0));
     }
-    if options.up_after_ms != 0 {
-        retry = retry.up_after(millis(options.up_after_ms));
+    if up_after_ms != 0 {
+        retry = retry.up_after(millis(up_after_ms));
     }
     retry
 }

@@ -107,6 +107,12 @@ impl Program {
         }
     }
 
+    /// Under another name, for a program that is made twice.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// Run with these arguments.
     pub(crate) fn with_arguments(mut self, arguments: &[&Path]) -> Self {
         self.arguments = arguments.iter().map(|path| path.to_path_buf()).collect();

@@ -233,6 +233,18 @@ async def a_paused_reader_costs_nothing(loop):
     rt.close()
 
 
+async def a_descriptor_closed_under_us_harms_nobody(loop):
+    rt, others = guest(loop), guest(loop)
+    seen = []
+    await asyncio.sleep(0.01)  # by now the loop has asked the kernel to watch it
+    os.close(lodger._fd(rt._rt))
+    others.after(1000, lambda: seen.append(1))
+    await until(lambda: seen)
+    rt.detach()
+    rt.close()
+    others.close()
+
+
 async def no_thread_is_added(loop):
     before = len(os.listdir("/proc/self/task"))
     rt = guest(loop)
@@ -246,7 +258,8 @@ async def no_thread_is_added(loop):
 LAWS = [idle_means_no_wakeups, a_dispatch_is_bounded, a_dispatch_may_be_entered_again,
         detached_it_is_silent_and_comes_back, a_hundred_stays_leave_nothing,
         a_cancelled_timer_never_runs, no_timer_is_early, values_of_other_threads_wake_it,
-        a_paused_reader_costs_nothing, no_thread_is_added]
+        a_paused_reader_costs_nothing, no_thread_is_added,
+        a_descriptor_closed_under_us_harms_nobody]
 
 
 async def main():

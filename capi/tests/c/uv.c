@@ -119,6 +119,25 @@ static void cycles(void)
     CHECK(lodger_free(rt) == LODGER_OK);
 }
 
+/* The host has closed our descriptor, which libuv watches by now: else libuv ends the process. The kernel
+   forgets it and tells nobody: the guest is silent, the loop goes on, and lets it go. */
+static void closed_under_us(void)
+{
+    lodger_runtime *rt = NULL;
+    lodger_uv *mine = NULL;
+
+    left = fired = 0;
+    CHECK(lodger_new(NULL, &rt) == LODGER_OK);
+    CHECK(lodger_uv_attach(rt, &loop, &mine) == 0);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    CHECK(close(lodger_fd(rt)) == 0);
+    host_ticks();
+    lodger_uv_detach(&mine, gone, &left);
+    while (!left)
+        uv_run(&loop, UV_RUN_ONCE);
+    CHECK(lodger_free(rt) == LODGER_OK && fired == 0);
+}
+
 int main(void)
 {
     lodger_runtime *one = NULL, *two = NULL;
@@ -161,6 +180,7 @@ int main(void)
     CHECK(lodger_free(one) == LODGER_OK);
     cycles();
     modal_loops();
+    closed_under_us();
     CHECK(loop.data == &mark && uv_loop_close(&loop) == 0);
     return 0;
 }

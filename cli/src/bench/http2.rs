@@ -1,9 +1,11 @@
-//! Requests over HTTP/2: as many streams of one connection as there are requests under way.
+//! Requests over HTTP/2, as many streams of one connection as there are requests under way; by TLS
+//! over what the server chooses.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lodger::http::{Client, Failure, Fetch, FetchCx, ResponseHead, Timing};
+use lodger::tls::ClientConfig;
 use lodger::{Error, Handle};
 
 use super::{Count, Options};
@@ -22,10 +24,19 @@ struct Plan {
 }
 
 /// Begins one connection.
-pub(super) fn connect(h: &Handle, options: &Options, count: &Rc<Count>) -> Result<(), Error> {
+pub(super) fn connect(
+    h: &Handle,
+    options: &Options,
+    trust: Option<&ClientConfig>,
+    count: &Rc<Count>,
+) -> Result<(), Error> {
     let size = options.size.map(|size| usize::try_from(size).unwrap_or(0));
+    let client = Client::with_redirects(h, 0);
+    if let Some(trust) = trust {
+        client.tls(trust);
+    }
     let plan = Rc::new(Plan {
-        client: Client::with_redirects(h, 0).http2(),
+        client: if options.http2 { client.http2() } else { client },
         url: options.url.clone(),
         body: size.map(|size| vec![b'x'; size]),
         header: options.header.clone(),

@@ -312,5 +312,6 @@ impl Fetch for Get {
 fn told(failure: &Failure, state: &State) -> Problem {
     let partly = failure.stage == Stage::Body && state.time.is_some();
     let advice = if partly { " (go on with --resume)" } else { "" };
-    Problem::new(format!("{}: {failure}{advice}", state.options.url))
+    let timing = failure.timing;
+    Problem::new(format!("{}: {failure}{advice} ({timing})", state.options.url))
 }

@@ -1,8 +1,8 @@
 //! Node's side: the functions that JavaScript calls, and the environment's end. All that is unsafe
 //! is here.
 //!
-//! Handlers that call JavaScript would have to open a handle scope and go through
-//! `napi_make_callback`, so that promises settle; those of this example are Rust alone.
+//! What calls JavaScript from a turn opens a handle scope and goes through `napi_make_callback`, so
+//! that promises settle: [`Function`].
 #![allow(unsafe_code, reason = "calls Node-API, and is called by it")]
 
 use std::ffi::{CStr, c_void};
@@ -13,8 +13,8 @@ use std::rc::Rc;
 use lodger_backend::Nested;
 use lodger_libuv::Attached;
 use napi_sys::{
-    Status, ValueType, napi_async_cleanup_hook_handle, napi_callback_info, napi_env, napi_status,
-    napi_value,
+    Status, ValueType, napi_async_cleanup_hook_handle, napi_callback_info, napi_env, napi_ref,
+    napi_status, napi_value,
 };
 
 use crate::{Addon, Options, Stay};
@@ -40,7 +40,66 @@ impl Drop for Hook {
     }
 }
 
+/// A function of JavaScript's, kept until this is dropped.
+pub(crate) struct Function {
+    env: Env,
+    reference: napi_ref,
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // SAFETY: a guest, and so what it keeps, goes before its environment's end is over; the
+        // reference was made there, and is given back once.
+        unsafe { napi_sys::napi_delete_reference(self.env.0, self.reference) };
+    }
+}
+
+impl Function {
+    /// Calls it without arguments, from a turn of the guest's. What it throws is an uncaught exception
+    /// of Node's, as from any callback of a loop; the guest's turn goes on.
+    pub(crate) fn call(&self) {
+        let (env, mut scope) = (self.env.0, ptr::null_mut());
+        // SAFETY: the guest is in the loop, so the environment is alive; no JavaScript is on the stack.
+        if unsafe { napi_sys::napi_open_handle_scope(env, &raw mut scope) } != Status::napi_ok {
+            return;
+        }
+        if self.make() == Status::napi_pending_exception {
+            let mut thrown = ptr::null_mut();
+            // SAFETY: as above.
+            unsafe { napi_sys::napi_get_and_clear_last_exception(env, &raw mut thrown) };
+            // SAFETY: as above, and it was thrown there.
+            unsafe { napi_sys::napi_fatal_exception(env, thrown) };
+        }
+        // SAFETY: it was opened above.
+        unsafe { napi_sys::napi_close_handle_scope(env, scope) };
+    }
+
+    fn make(&self) -> napi_status {
+        let (env, mut this, mut f) = (self.env.0, ptr::null_mut(), ptr::null_mut());
+        // SAFETY: as in `call`.
+        unsafe { napi_sys::napi_get_global(env, &raw mut this) };
+        // SAFETY: as above; the reference is given back by `drop` alone.
+        unsafe { napi_sys::napi_get_reference_value(env, self.reference, &raw mut f) };
+        let (context, args, result) = (ptr::null_mut(), ptr::null(), ptr::null_mut());
+        // SAFETY: as above; there are no arguments, and the result is not asked for.
+        unsafe { napi_sys::napi_make_callback(env, context, this, f, 0, args, result) }
+    }
+}
+
 impl Env {
+    /// Keeps a function; an error if it is something else.
+    fn function(self, value: napi_value) -> io::Result<Function> {
+        let (mut kind, mut reference) = (ValueType::napi_undefined, ptr::null_mut());
+        // SAFETY: the environment is alive, and the value is one.
+        check(unsafe { napi_sys::napi_typeof(self.0, value, &raw mut kind) })?;
+        if kind != ValueType::napi_function {
+            return Err(io::Error::other("not a function"));
+        }
+        // SAFETY: as above.
+        check(unsafe { napi_sys::napi_create_reference(self.0, value, 1, &raw mut reference) })?;
+        Ok(Function { env: self, reference })
+    }
+
     /// Puts a guest into this environment's loop.
     pub(crate) fn attach(self, guest: impl Nested + 'static) -> io::Result<Attached> {
         let mut uv_loop = ptr::null_mut();
@@ -152,6 +211,7 @@ extern "C" fn napi_register_module_v1(env: napi_env, exports: napi_value) -> nap
     env.export(exports, c"start", start);
     env.export(exports, c"tick", tick);
     env.export(exports, c"stop", stop);
+    env.export(exports, c"after", after);
     exports
 }
 
@@ -194,6 +254,25 @@ unsafe extern "C" fn stop(env: napi_env, _: napi_callback_info) -> napi_value {
         addon.stay.leave();
     }
     ptr::null_mut()
+}
+
+/// `after(millis, f)`: calls a function by a timer of the guest's.
+unsafe extern "C" fn after(env: napi_env, info: napi_callback_info) -> napi_value {
+    let env = Env(env);
+    let (mut args, mut count) = ([ptr::null_mut(); 2], 2);
+    let (to, this, data) = (args.as_mut_ptr(), ptr::null_mut(), ptr::null_mut());
+    // SAFETY: Node gave both; there is room for two arguments.
+    unsafe { napi_sys::napi_get_cb_info(env.0, info, &raw mut count, to, this, data) };
+    let [millis, f] = args;
+    let mut delay = 0;
+    // SAFETY: the environment is alive; what is no number is refused.
+    let read = unsafe { napi_sys::napi_get_value_uint32(env.0, millis, &raw mut delay) };
+    let asked = check(read).and_then(|()| env.function(f)).and_then(|f| {
+        let addon = env.addon().ok_or_else(|| io::Error::other("not started"))?;
+        addon.after(delay, f);
+        Ok(())
+    });
+    asked.map_or_else(|error| env.throw(&error), |()| ptr::null_mut())
 }
 
 /// The environment is about to end, and waits for the hook to be removed.

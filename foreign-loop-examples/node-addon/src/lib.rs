@@ -1,7 +1,7 @@
 //! lodger in Node.js's own loop, as a native addon.
 //!
-//! `start({ listen, feed, host }) -> { port }`, `tick() -> boolean` and `stop()`. A state for each
-//! environment: a worker that loads the addon has its own.
+//! `start({ listen, feed, host }) -> { port }`, `tick() -> boolean`, `after(millis, f)` and `stop()`. A
+//! state for each environment: a worker that loads the addon has its own.
 
 #![deny(unsafe_code)]
 
@@ -10,12 +10,13 @@ mod ffi;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use lodger_backend::Attached as _;
 use lodger_example_guest::Guest;
 use lodger_libuv::Attached;
 
-use ffi::{Env, Hook};
+use ffi::{Env, Function, Hook};
 
 /// What JavaScript may say to `start`.
 #[derive(Debug, Default)]
@@ -62,6 +63,11 @@ impl Addon {
         let leaving = Rc::clone(&stay);
         guest.on_detach(move || leaving.leave());
         Ok(Self { guest, stay })
+    }
+
+    fn after(&self, millis: u32, f: Function) {
+        let delay = Duration::from_millis(millis.into());
+        self.guest.handle().after(delay, move |_| f.call());
     }
 
     fn port(&self) -> u16 {

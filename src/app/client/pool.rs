@@ -1,28 +1,109 @@
-//! Connections that can carry another request: those that wait for one, and those that take one
-//! behind others.
+//! Connections that can carry another request: those that wait for one, those that take one behind
+//! others, those that have streams, and those that are being made.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
-use std::string::String;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::Client;
+use super::dial::Dial;
 use crate::runtime::handler::client::{Owner, Waiter};
 use crate::runtime::{ConnId, Handle};
 
 /// What a client knows of its connections, by origin.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(super) struct Pool(BTreeMap<String, Origin>);
+
+/// What a client knows of one server.
+#[derive(Default)]
+struct Origin {
     /// They wait for another request; the last used are taken first.
-    kept: BTreeMap<String, Vec<ConnId>>,
-    /// They carry pipelined requests alone.
-    lines: BTreeMap<String, (ConnId, Weak<Keeper>)>,
+    kept: Vec<ConnId>,
+    /// It carries pipelined requests alone.
+    line: Option<(ConnId, Weak<Keeper>)>,
+    /// One on which others may be sent as well: it is not there yet, or has not told what it takes.
+    dialling: Option<(ConnId, Rc<Dial>)>,
+    /// They have streams.
+    carriers: Vec<ConnId>,
+    /// The last that was made speaks HTTP/1.1: nobody waits for one of another's.
+    http1: bool,
+    /// The last that was made carries no WebSockets.
+    no_sockets: bool,
+}
+
+impl Origin {
+    fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+            && self.line.is_none()
+            && self.dialling.is_none()
+            && self.carriers.is_empty()
+    }
 }
 
 impl core::fmt::Debug for Pool {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Pool").field("origins", &self.kept.len()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("origins", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
+/// Origins of which is remembered what they speak though there is no connection.
+const REMEMBERED: usize = 256;
+
+impl Pool {
+    fn of(&mut self, origin: &str) -> &mut Origin {
+        if !self.0.contains_key(origin) && self.0.len() >= REMEMBERED {
+            self.0.retain(|_, origin| !origin.is_empty());
+        }
+        self.0.entry(origin.to_string()).or_default()
+    }
+
+    /// Gives a connection that is being made, to wait for.
+    pub(super) fn dialling(&self, origin: &str) -> Option<(ConnId, Rc<Dial>)> {
+        let (id, dial) = self.0.get(origin)?.dialling.as_ref()?;
+        Some((*id, Rc::clone(dial)))
+    }
+
+    /// Notes one that others may wait for.
+    pub(super) fn begin(&mut self, origin: &str, id: ConnId, dial: &Rc<Dial>) {
+        self.of(origin).dialling = Some((id, Rc::clone(dial)));
+    }
+
+    /// A connection speaks HTTP/1.1.
+    pub(super) fn speaks_http1(&mut self, origin: &str, id: ConnId) {
+        let here = self.of(origin);
+        here.http1 = true;
+        here.dialling.take_if(|dialling| dialling.0 == id);
+    }
+
+    /// A connection has streams, how many is not known yet.
+    #[cfg(feature = "h2")]
+    pub(super) fn speaks_http2(&mut self, origin: &str, id: ConnId) {
+        let here = self.of(origin);
+        here.http1 = false;
+        here.carriers.push(id);
+    }
+
+    /// A connection has told what it takes.
+    #[cfg(feature = "h2")]
+    pub(super) fn settled(&mut self, origin: &str, id: ConnId, sockets: bool) {
+        let here = self.of(origin);
+        here.no_sockets = !sockets;
+        here.dialling.take_if(|dialling| dialling.0 == id);
+    }
+
+    /// A connection has ended.
+    pub(super) fn ended(&mut self, origin: &str, id: ConnId) {
+        let Some(here) = self.0.get_mut(origin) else { return };
+        here.dialling.take_if(|dialling| dialling.0 == id);
+        here.carriers.retain(|carrier| *carrier != id);
+    }
+
+    /// Whether it is of use to wait for a connection that another has begun to make, and for a
+    /// WebSocket to have one with streams at all.
+    pub(super) fn shares(&self, origin: &str, socket: bool) -> bool {
+        self.0.get(origin).is_none_or(|here| !(here.http1 || socket && here.no_sockets))
     }
 }
 
@@ -49,11 +130,11 @@ impl Owner for Keeper {
         let most = h.core().limits.client.idle_connections;
         let surplus = {
             let mut pool = self.client.0.pool.borrow_mut();
+            let here = pool.of(&self.origin);
             // The next request on it may be one that nothing must follow.
-            pool.lines.retain(|_, line| line.0 != id);
-            let here = pool.kept.entry(self.origin.clone()).or_default();
-            here.push(id);
-            (here.len() > most).then(|| here.remove(0))
+            here.line.take_if(|line| line.0 == id);
+            here.kept.push(id);
+            (here.kept.len() > most).then(|| here.kept.remove(0))
         };
         if let Some(surplus) = surplus {
             h.abort(surplus);
@@ -69,30 +150,41 @@ impl Client {
     /// Takes a connection that was kept for an origin, and forgets those that have ended.
     pub(super) fn take(&self, origin: &str) -> Option<ConnId> {
         let mut pool = self.0.pool.borrow_mut();
-        let here = pool.kept.get_mut(origin)?;
-        while let Some(id) = here.pop() {
-            if self.0.h.is_open(id) {
+        let here = pool.0.get_mut(origin)?;
+        while let Some(id) = here.kept.pop() {
+            if self.0.h.takes_another(id) {
                 return Some(id);
             }
         }
-        pool.kept.remove(origin);
         None
+    }
+
+    /// Gives a connection to `origin` on which another stream can be opened now, for a WebSocket
+    /// if `socket`.
+    #[cfg(feature = "h2")]
+    pub(in crate::app) fn carrier(&self, origin: &str, socket: bool) -> Option<ConnId> {
+        let h = &self.0.h;
+        let mut pool = self.0.pool.borrow_mut();
+        let here = pool.0.get_mut(origin)?;
+        here.carriers.retain(|id| h.is_carrier(*id));
+        here.carriers.iter().copied().find(|id| h.can_carry(*id, socket))
     }
 
     /// Gives the connection on which requests to an origin are pipelined.
     pub(super) fn line(&self, origin: &str) -> Option<(ConnId, Rc<Keeper>)> {
         let mut pool = self.0.pool.borrow_mut();
-        let (id, keeper) = pool.lines.get(origin)?;
+        let line = &mut pool.0.get_mut(origin)?.line;
+        let (id, keeper) = line.as_ref()?;
         if let Some(keeper) = keeper.upgrade() {
             return Some((*id, keeper));
         }
-        pool.lines.remove(origin);
+        *line = None;
         None
     }
 
     /// Has pipelined requests to the origin follow on this connection.
     pub(super) fn open_line(&self, id: ConnId, keeper: &Rc<Keeper>) {
         let line = (id, Rc::downgrade(keeper));
-        self.0.pool.borrow_mut().lines.insert(keeper.origin.clone(), line);
+        self.0.pool.borrow_mut().of(&keeper.origin).line = Some(line);
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Feed {
     timers: Cell<Option<[TimerId; 2]>>,
     probe: Probe,
     controls: Rc<Controls>,
+    #[cfg(feature = "mqtt")]
+    broker: Option<crate::mqtt::Broker>,
     /// The last snapshot, kept for its memory.
     text: RefCell<String>,
     /// Snapshots that were written.
@@ -40,6 +42,12 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(controls: Rc<Controls>) -> Self {
         Self { controls, ..Self::default() }
+    }
+
+    /// With the figures of a broker.
+    #[cfg(feature = "mqtt")]
+    pub(super) fn broker(self, broker: Option<crate::mqtt::Broker>) -> Self {
+        Self { broker, ..self }
     }
 
     fn enter(self: &Rc<Self>, h: &Handle, id: ConnId) {
@@ -91,7 +99,13 @@ impl Feed {
     fn write(&self, h: &Handle, text: &mut String) {
         #[cfg(test)]
         self.written.set(self.written.get() + 1);
-        snapshot::write(h, &Own { probe: &self.probe, timers: self.timers.get() }, text);
+        let own = Own {
+            probe: &self.probe,
+            timers: self.timers.get(),
+            #[cfg(feature = "mqtt")]
+            broker: self.broker.as_ref().map(crate::mqtt::Broker::stats),
+        };
+        snapshot::write(h, &own, text);
     }
 }
 

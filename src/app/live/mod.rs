@@ -56,6 +56,8 @@ pub struct Live {
     also: Vec<String>,
     stall: Option<Rc<dyn Fn(Duration)>>,
     for_all: bool,
+    #[cfg(feature = "mqtt")]
+    broker: Option<crate::mqtt::Broker>,
 }
 
 impl core::fmt::Debug for Live {
@@ -69,7 +71,22 @@ impl Live {
     /// without a slash behind it, its feed is `/_lodger/feed`, and its sockets `/_lodger/socket`.
     pub fn new(path: &str) -> Self {
         let path = path.trim_end_matches('/').to_string();
-        Self { path, also: Vec::new(), stall: None, for_all: false }
+        Self {
+            path,
+            also: Vec::new(),
+            stall: None,
+            for_all: false,
+            #[cfg(feature = "mqtt")]
+            broker: None,
+        }
+    }
+
+    /// Shows the figures of a broker of the same runtime too. They are added up when somebody looks.
+    #[cfg(feature = "mqtt")]
+    #[must_use]
+    pub fn broker(mut self, broker: &crate::mqtt::Broker) -> Self {
+        self.broker = Some(broker.clone());
+        self
     }
 
     /// Offers a button that stalls the loop for 200 ms, at most once a second, to show what a
@@ -105,7 +122,10 @@ impl Live {
         let bare = Some(self.path.clone()).filter(|path| !path.is_empty());
         let paths = bare.into_iter().chain([self.path + "/"]).chain(self.also);
         let controls = Rc::new(Controls::new(self.stall, self.for_all, &socket));
-        let watch = Rc::new(Feed::new(Rc::clone(&controls)));
+        let watch = Feed::new(Rc::clone(&controls));
+        #[cfg(feature = "mqtt")]
+        let watch = watch.broker(self.broker);
+        let watch = Rc::new(watch);
         let server = server
             .ws_with(&feed, Viewer::config(), move |request| Viewer::new(&watch, request))
             .ws_with(&socket, Viewer::config(), move |_| Silent::new(&controls));

@@ -21,6 +21,8 @@ pub(super) struct Own<'a> {
     pub(super) probe: &'a Probe,
     /// Of the feed, of the probe.
     pub(super) timers: Option<[TimerId; 2]>,
+    #[cfg(feature = "mqtt")]
+    pub(super) broker: Option<crate::mqtt::BrokerStats>,
 }
 
 /// Writes what one viewer is told first: what it may do, a JSON array.
@@ -37,6 +39,10 @@ pub(super) fn write(h: &Handle, own: &Own<'_>, out: &mut String) {
         j.key("version").text(env!("CARGO_PKG_VERSION"));
         j.key("uptime_us").number(h.now().get());
         counters(j, &stats);
+        #[cfg(feature = "mqtt")]
+        if let Some(stats) = &own.broker {
+            j.key("broker").object(|j| broker(j, stats));
+        }
         let mut bars = 0;
         j.key("worst_us").array(|j| bars = own.probe.bars(|d| j.number(micros(d))));
         j.key("bars").number(bars);
@@ -102,6 +108,24 @@ fn counters(j: &mut Json<'_>, stats: &Stats) {
     }
     for (name, log2) in [("late", &stats.late), ("turn", &stats.turn)] {
         j.key(name).array(|j| log2.buckets().iter().for_each(|&n| j.number(n)));
+    }
+}
+
+#[cfg(feature = "mqtt")]
+fn broker(j: &mut Json<'_>, stats: &crate::mqtt::BrokerStats) {
+    let numbers = [
+        ("sessions", stats.sessions),
+        ("connected", stats.connected),
+        ("subscriptions", stats.subscriptions),
+        ("retained", stats.retained),
+        ("received", stats.received),
+        ("sent", stats.sent),
+        ("dropped", stats.dropped),
+        ("in_flight", stats.in_flight),
+        ("queued", stats.queued),
+    ];
+    for (name, n) in numbers {
+        j.key(name).number(n);
     }
 }
 

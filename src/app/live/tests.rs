@@ -481,3 +481,34 @@ fn the_page_has_one_place_for_its_feed() {
     assert_eq!(*page_for("/_lodger/feed"), *PAGE);
     assert_eq!(escaped("/a&\"<b"), "/a&amp;&quot;&lt;b");
 }
+
+/// What a broker does is added up for whoever looks, and shown beside the rest.
+#[cfg(feature = "mqtt")]
+#[test]
+fn a_brokers_figures_are_shown_where_there_is_one() {
+    let world = World::new(1);
+    let rt = Runtime::with(world.driver(), world.net(), Limits::default());
+    let broker = crate::mqtt::Broker::new(&rt, crate::mqtt::BrokerConfig::new());
+    let live = Live::new("/_lodger").broker(&broker);
+    rt.listen(AT, live.mount(http::Server::new())).unwrap();
+    rt.listen("127.0.0.1:1883", broker.clone()).unwrap();
+    let site = Site { world, rt };
+    broker.publish("kept", b"1", crate::mqtt::Qos::AtMostOnce, true).unwrap();
+    let client = crate::mqtt::Client::new("mqtt://127.0.0.1:1883").connect(&site.rt).unwrap();
+    let _sub = client.subscribe("#", crate::mqtt::Qos::AtLeastOnce, |_, _| {}).unwrap();
+    site.run_for(Duration::from_millis(20));
+    let message = crate::mqtt::Outgoing::new("t", b"2").qos(crate::mqtt::Qos::AtLeastOnce);
+    client.publish(message).unwrap();
+    site.run_for(Duration::from_millis(20));
+
+    let viewer = site.view();
+    site.run_for(Duration::from_millis(150));
+
+    let told = messages(&viewer.read());
+    let shown = r#""broker":{"sessions":1,"connected":1,"subscriptions":1,"retained":1,"received":1,"sent":2,"dropped":0,"in_flight":0,"queued":0}"#;
+    assert!(told.last().unwrap().contains(shown), "{told:?}");
+    let none = Site::live();
+    let viewer = none.view();
+    none.run_for(Duration::from_millis(150));
+    assert!(!messages(&viewer.read()).last().unwrap().contains("broker"));
+}

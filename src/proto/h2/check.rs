@@ -171,6 +171,27 @@ impl<'l> Harness<'l> {
         self.take();
     }
 
+    /// Lets the user read what it had not read.
+    #[cfg(test)]
+    pub(super) fn read_all(&mut self) {
+        self.reads = true;
+        let mut tx = Tx::new(&mut self.out, &mut self.pool);
+        for (stream, n) in core::mem::take(&mut self.unread) {
+            self.connection.consumed(stream, n);
+        }
+        self.connection.put_credits(&mut tx);
+        self.take();
+    }
+
+    /// Sends a part of a body, as much of it as may be sent.
+    #[cfg(test)]
+    pub(super) fn send(&mut self, stream: u32, most: usize) {
+        let n = self.connection.room(stream).min(most);
+        let mut tx = Tx::new(&mut self.out, &mut self.pool);
+        self.connection.data(self.now, stream, &alloc::vec![b'x'; n], false, &mut tx);
+        self.take();
+    }
+
     /// Says that it goes away.
     #[cfg(test)]
     pub(super) fn go_away(&mut self) {
@@ -265,6 +286,7 @@ impl Sink<'_> {
                 self.connection.release(self.now, stream, super::Code::Cancel, tx);
             }
             Event::GoAway { last, code } => self.trace.event(format!("goaway {last} {code}")),
+            Event::Settled => self.trace.event(String::from("settled")),
         }
     }
 

@@ -96,6 +96,9 @@ pub enum Event<'s> {
         /// The code.
         code: u32,
     },
+    /// The server's first SETTINGS have come: [`Connection::knows_connect`] tells now, and
+    /// [`Connection::can_ask`] goes by what it lets us have open. Told to clients alone.
+    Settled,
 }
 
 /// Where reading stands.
@@ -198,6 +201,7 @@ pub(super) enum Step<'a> {
     Trailers(u32, u32),
     Reset(u32, u32, u32),
     GoAway(u32, u32),
+    Settled,
 }
 
 impl Connection {
@@ -281,6 +285,7 @@ impl Connection {
                 }
                 Step::Reset(stream, tag, code) => Event::Reset { stream, tag, code },
                 Step::GoAway(last, code) => Event::GoAway { last, code },
+                Step::Settled => Event::Settled,
             };
             return Ok(Some(event));
         }

@@ -111,14 +111,19 @@ impl Connection {
             return Ok(Step::Again);
         }
         self.guard.count(cx.now, What::Settings)?;
+        let settles = !self.has(SETTLED);
         self.flags |= SETTLED;
         let before = self.peers;
+        if settles {
+            self.peers.settle();
+        }
         self.peers.apply(payload, self.role)?;
         self.encoder.set_max(self.peers.table);
         self.move_windows(self.peers.window - before.window)?;
         self.control += 1;
         frame::put(tx.buf(32), frame::SETTINGS, frame::ACK, 0, &[]);
-        Ok(Step::Again)
+        let told = settles && self.role == Role::Client;
+        Ok(if told { Step::Settled } else { Step::Again })
     }
 
     /// RFC 9113, section 6.9.2.

@@ -15,6 +15,11 @@ const LIST_SIZE: u16 = 6;
 const CONNECT: u16 = 8;
 const NO_OLD_PRIORITIES: u16 = 9;
 
+/// Streams that a client opens before it knows how many it may.
+const EARLY_STREAMS: u32 = 16;
+/// Streams that a client opens at once where the server sets no limit.
+const STREAMS: u32 = 100;
+
 /// Entries that one frame may have.
 const ENTRIES_MAX: usize = 32;
 
@@ -30,9 +35,15 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// What holds until its SETTINGS have come.
+    /// What holds until its SETTINGS have come. Streams are fewer than most servers let us have:
+    /// some end the connection when there are too many, and none is told before it has looked.
     pub(super) const fn new() -> Self {
-        Self { table: 4096, streams: 100, window: 65_535, frame: 16_384, connect: false }
+        Self { table: 4096, streams: EARLY_STREAMS, window: 65_535, frame: 16_384, connect: false }
+    }
+
+    /// Its first SETTINGS have come: what they do not say holds from now on.
+    pub(super) const fn settle(&mut self) {
+        self.streams = STREAMS;
     }
 
     /// Takes in the entries of a frame.

@@ -1,11 +1,12 @@
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
 
 use super::check::{Harness, Trace, fuzz_h2, read, serve};
 use super::frame::{self, PREFACE};
-use super::{Code, Role};
+use super::{Code, Connection, Role};
 use crate::error::Wire;
 use crate::limits::Limits;
 use crate::proto::hpack::Encoder;
@@ -438,6 +439,7 @@ fn responses_are_told_and_malformed_ones_are_reset() {
     assert_eq!(
         trace.events,
         [
+            "settled",
             "1 1 103 ended=false link=a",
             "1 1 200 ended=false content-length=2",
             "3 3 200 ended=true content-length=9",
@@ -733,6 +735,132 @@ fn a_paused_reader_is_not_credited() {
 fn wires_over(mut wires: Wires) -> Wires {
     wires.0.clear();
     wires.data(1, false, &[b'x'; 16_384]).data(3, false, b"a")
+}
+
+/// What a peer knows of both windows of its streams, by adding up frames.
+struct Twin {
+    /// By stream: what it may send, what it has let the other send.
+    streams: BTreeMap<u32, (i64, i64)>,
+    all: (i64, i64),
+    /// What a new stream begins with.
+    fresh: (i64, i64),
+}
+
+impl Twin {
+    fn hear(&mut self, trace: &mut Trace) {
+        let frames = trace.frames();
+        trace.sent.clear();
+        for (kind, flags, id, payload) in frames {
+            let len = i64::try_from(payload.len()).unwrap();
+            let word = || i64::from(u32::from_be_bytes(payload[..4].try_into().unwrap()));
+            match kind {
+                frame::DATA => {
+                    self.all.1 -= len;
+                    self.streams.entry(id).and_modify(|stream| stream.1 -= len);
+                }
+                frame::WINDOW_UPDATE if id == 0 => self.all.0 += word(),
+                frame::WINDOW_UPDATE => {
+                    self.streams.entry(id).and_modify(|stream| stream.0 += word());
+                }
+                frame::RST_STREAM => _ = self.streams.remove(&id),
+                _ => {}
+            }
+            if matches!(kind, frame::DATA | frame::HEADERS) && flags & frame::END_STREAM != 0 {
+                self.streams.remove(&id);
+            }
+        }
+    }
+
+    /// No byte of any window is lost or made.
+    fn agrees(&self, connection: &mut Connection) {
+        assert_eq!((connection.receives, connection.sends), self.all);
+        for (id, windows) in &self.streams {
+            let stream = *connection.streams.by_id(*id).unwrap();
+            assert_eq!((stream.receives, stream.sends), *windows, "stream {id}");
+            let room = usize::try_from(windows.1.min(self.all.1)).unwrap_or(0).min(16_384);
+            assert_eq!(connection.room(*id), room);
+        }
+    }
+}
+
+/// RFC 9113, section 5.2: whatever is sent, read, left unread and announced, in whatever order, both
+/// ends add up to the same windows, and who keeps within them is never told off.
+#[test]
+fn the_sums_of_all_windows_are_conserved() {
+    let mut limits = Limits::default();
+    limits.h2.window = 3000;
+    limits.h2.connection_window = 65_535;
+    limits.h2.settings = (10_000, 0);
+    let mut credited = 0;
+    for seed in 1..=60u64 {
+        let mut random = seed;
+        let mut below = |n: i64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+            i64::try_from(random >> 33).unwrap() % n.max(1)
+        };
+        let mut server = Harness::new(Role::Server, &limits);
+        let mut wires = Wires::client();
+        let mut twin =
+            Twin { streams: BTreeMap::new(), all: (65_535, 65_535), fresh: (3000, 65_535) };
+        let mut next = 1;
+        for _ in 0..300 {
+            let nth = usize::try_from(below(8)).unwrap();
+            let some = twin.streams.iter().map(|(id, windows)| (*id, *windows)).nth(nth);
+            let what = below(12);
+            match (what, some) {
+                (0..2, None) => {
+                    wires = wires.headers(next, false, POST);
+                    twin.streams.insert(next, twin.fresh);
+                    next += 2;
+                }
+                (2..7, Some((id, (may, _)))) => {
+                    let (padded, ends) = (below(3) == 0, below(20) == 0);
+                    let n = below(may.min(twin.all.0).min(900) + 1);
+                    let overhead = if padded { below(n + 1) } else { 0 };
+                    let flags = u8::from(ends) | if overhead > 0 { frame::PADDED } else { 0 };
+                    let mut payload = std::vec![b'x'; usize::try_from(n).unwrap()];
+                    if overhead > 0 {
+                        payload[0] = u8::try_from((overhead - 1).min(255)).unwrap();
+                    }
+                    wires = wires.frame(frame::DATA, flags, id, &payload);
+                    twin.all.0 -= n;
+                    twin.streams.entry(id).and_modify(|stream| stream.0 -= n);
+                }
+                (7, _) => server.reads = false,
+                (8, _) => server.read_all(),
+                (9, Some((id, _))) => {
+                    let (stream, all) = (below(2000) + 1, below(2000) + 1);
+                    let update = |n: i64| u32::try_from(n).unwrap().to_be_bytes();
+                    wires = wires.frame(frame::WINDOW_UPDATE, 0, id, &update(stream)).frame(
+                        frame::WINDOW_UPDATE,
+                        0,
+                        0,
+                        &update(all),
+                    );
+                    twin.all.1 += all;
+                    twin.streams.entry(id).and_modify(|windows| windows.1 += stream);
+                }
+                (10, _) => {
+                    let window = below(9000);
+                    let by = window - twin.fresh.1;
+                    let [a, b, c, d] = u32::try_from(window).unwrap().to_be_bytes();
+                    wires = wires.frame(frame::SETTINGS, 0, 0, &[0, 4, a, b, c, d]);
+                    twin.fresh.1 = window;
+                    twin.streams.values_mut().for_each(|windows| windows.1 += by);
+                }
+                (11, Some((id, _))) => server.send(id, usize::try_from(below(1500)).unwrap()),
+                _ => {}
+            }
+            server.give(&core::mem::take(&mut wires.0), false);
+            let frames = server.trace.frames();
+            credited += frames.iter().filter(|f| f.0 == frame::WINDOW_UPDATE).count();
+            assert!(frames.iter().all(|f| f.0 != frame::GOAWAY), "seed {seed}");
+            twin.hear(&mut server.trace);
+            twin.agrees(&mut server.connection);
+        }
+        assert_eq!(server.trace.error, None, "seed {seed}");
+    }
+    assert!(credited > 1000, "{credited}");
 }
 
 /// The committed corpus of the fuzz target, and bytes at random.

@@ -43,6 +43,13 @@ pub(crate) enum App {
     },
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     Client(Box<client::Asker>),
+    /// Waits for the connection, to give it its protocol.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
+    Opening(Rc<dyn client::Opener>),
+    /// Has given it streams.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
+    #[cfg(feature = "h2")]
+    Carrier(Rc<dyn client::Opener>),
     #[cfg(feature = "ws")]
     Ws {
         handler: Box<dyn ws::Handler>,
@@ -61,6 +68,9 @@ impl core::fmt::Debug for App {
             Self::Raw(_) => "Raw",
             Self::Http { .. } => "Http",
             Self::Client(_) => "Client",
+            Self::Opening(_) => "Opening",
+            #[cfg(feature = "h2")]
+            Self::Carrier(_) => "Carrier",
             #[cfg(feature = "ws")]
             Self::Ws { .. } => "Ws",
             #[cfg(feature = "mqtt")]
@@ -87,7 +97,9 @@ impl App {
             Self::Ws { handler, .. } => handler.writable(&mut ws::Cx::new(h, id), room),
             #[cfg(feature = "mqtt")]
             Self::Mqtt(link) => link.writable(h, &mqtt::Port::Direct(id)),
-            Self::Gone | Self::Listener(_) => {}
+            #[cfg(feature = "h2")]
+            Self::Carrier(_) => {}
+            Self::Gone | Self::Listener(_) | Self::Opening(_) => {}
         }
     }
 
@@ -100,6 +112,9 @@ impl App {
             }
             Self::Http { .. } => {}
             Self::Client(asker) => asker.lost(h, id, why),
+            Self::Opening(opener) => opener.closed(h, id, &client::Lost::of(h, id, why)),
+            #[cfg(feature = "h2")]
+            Self::Carrier(opener) => opener.closed(h, id, &client::Lost::of(h, id, why)),
             #[cfg(feature = "ws")]
             Self::Ws { handler, .. } => handler.closed(&mut ws::Cx::new(h, id), why),
             #[cfg(feature = "mqtt")]
@@ -252,7 +267,7 @@ impl Service {
             Kind::Raw(_) => &[],
             #[cfg(feature = "mqtt")]
             Kind::Mqtt(_) => &["mqtt"],
-            Kind::Http(_) => crate::proto::stack::SERVER_ALPN,
+            Kind::Http(_) => crate::proto::stack::HTTP_ALPN,
             Kind::Tls(secured) => secured.alpn(),
         }
     }

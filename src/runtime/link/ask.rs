@@ -1,18 +1,15 @@
 //! Opening streams: the client's side.
 
-use std::boxed::Box;
-
 use lodger_backend::Ready;
 
 use super::Link;
 use crate::io::Tx;
 use crate::proto::h1;
-use crate::proto::h2::{Ask, Asking};
+use crate::proto::h2::Ask;
 use crate::proto::stack::Stack;
 use crate::runtime::Handle;
 use crate::runtime::core::Core;
 use crate::runtime::handler::App;
-use crate::runtime::handler::client::Asker;
 use crate::runtime::id::{ConnId, Reason};
 use crate::runtime::slot::Flags;
 
@@ -24,30 +21,33 @@ impl Handle {
         matches!(open, Some(Stack::H2(connection)) if connection.is_open())
     }
 
-    /// Whether a stream can be opened on a connection now.
-    pub(crate) fn can_ask(&self, id: ConnId) -> bool {
+    /// Whether a stream can be opened on a connection now; with `tunnel` one that carries another
+    /// protocol (RFC 8441).
+    pub(crate) fn can_carry(&self, id: ConnId, tunnel: bool) -> bool {
         let mut core = self.core();
         let open = core.open(id).map(|slot| &slot.stack);
-        matches!(open, Some(Stack::H2(connection)) if connection.can_ask())
+        let Some(Stack::H2(connection)) = open else { return false };
+        connection.can_ask() && (!tunnel || connection.knows_connect())
     }
 
-    /// Sends a request on a stream of its own, whose response `asker` hears; also that nothing came
-    /// of it. `length` is that of its body, `whole` the body if it is there already.
+    /// Sends a request on a stream of its own, of which `app` hears; also that nothing came of it.
+    /// `whole` is its body if that is there already.
     pub(crate) fn ask_stream(
         &self,
         carrier: ConnId,
-        asker: Box<Asker>,
+        (stack, app): (Stack, App),
         head: &h1::RequestHead<'_>,
         ask: &Ask<'_>,
-        length: h1::Length,
         whole: Option<&[u8]>,
     ) -> ConnId {
+        if self.is_dead() {
+            // Nobody would bury its slot any more.
+            return self.refuse(stack, app);
+        }
         let mut core = self.core();
         let core = &mut *core;
         self.time(core);
-        let until = core.now + core.limits.client.connect + core.limits.client.first_byte;
-        let stack = Stack::Asking(Box::new(Asking::new(length, until)));
-        let id = core.insert(None, stack, App::Client(asker));
+        let id = core.insert(None, stack, app);
         if let Some(slot) = core.slots.get_mut(id.index) {
             // The head has gone out, unless it turns out that it has not.
             (slot.ready, slot.sent) = (Ready::NONE, 1);
@@ -57,7 +57,7 @@ impl Handle {
             None => Err(core.named(carrier).map_or(Reason::Eof, |slot| slot.why)),
         };
         if let Err(why) = why {
-            core.refuse_stream(carrier, id.index, why);
+            core.refuse_stream(id.index, why);
         } else if let Some(bytes) = whole {
             core.put_whole(id.index, bytes);
         }
@@ -97,14 +97,10 @@ impl Core {
     }
 
     /// Ends a stream that was never opened.
-    fn refuse_stream(&mut self, carrier: ConnId, index: u32, why: Reason) {
-        let connecting = self.named(carrier).is_some_and(|slot| slot.flags.has(Flags::CONNECTING));
+    fn refuse_stream(&mut self, index: u32, why: Reason) {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.flags.set(Flags::ASIDE);
             slot.sent = 0;
-            if connecting {
-                slot.flags.set(Flags::CONNECTING);
-            }
         }
         self.abort(index, why);
     }

@@ -41,6 +41,15 @@ fn event_text() -> Vec<u8> {
     (0..TURNS).flat_map(|n| format!("data: {n}\n\n").into_bytes()).collect()
 }
 
+/// Makes the clients that requests are made by.
+pub(super) fn all(h: &Handle) -> Vec<http::Client> {
+    vec![
+        http::Client::new(h),
+        #[cfg(feature = "h2")]
+        http::Client::new(h).http2(),
+    ]
+}
+
 /// Begins one client of some kind.
 pub(super) fn begin(chaos: &Rc<Chaos>) {
     if chaos.under_way.get() >= MOST {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use super::cores::Cores;
-use super::report::{HOSTS_HEADING, machine};
+use super::report::{HOSTS_HEADING, MQTT_HEADING, machine};
 use super::{DESCRIPTORS, build_peers};
 use crate::server::Server;
 use crate::steps::{Outcome, Steps};
@@ -134,7 +134,8 @@ fn write(section: &str) -> Res {
 
 fn placed(page: &str, section: &str) -> String {
     let old = page.find(HEADING);
-    let begin = old.or_else(|| page.find(HOSTS_HEADING)).unwrap_or(page.len());
+    let later = [MQTT_HEADING, HOSTS_HEADING].iter().filter_map(|heading| page.find(heading));
+    let begin = old.or_else(|| later.min()).unwrap_or(page.len());
     let (before, rest) = page.split_at(begin);
     let rest = match old {
         // Behind its own heading the next one begins.

@@ -11,8 +11,10 @@ use crate::steps::Outcome;
 
 /// How often what a busy machine can spoil is tried; the best counts.
 const TRIES: usize = 3;
-/// Of short timers, in microseconds: the median late at most.
-const LATE: f64 = 60.0;
+/// Frames a second at least, below which a window stutters.
+const FRAMES: f64 = 30.0;
+/// Nearly as many as there are: it is not tried again.
+const ALL_FRAMES: f64 = 55.0;
 /// Of the host's timer in a flood, in microseconds: late at most, of 99 in 100 ticks.
 const HELD_UP: f64 = 3_000.0;
 
@@ -39,7 +41,7 @@ impl Found {
         })?;
         let (median, figures) = best;
         self.timers = format!("{median:.0} · {:.0}", figures.get("p90")?);
-        at_most(median, LATE, format!("late by {median:.0} us, and none early"))
+        at_most(median, subject.late, format!("late by {median:.0} us, and none early"))
     }
 
     /// Nothing to do: no turn.
@@ -69,6 +71,9 @@ impl Found {
             if figures.get("fds_before")? != figures.get("fds_after")? {
                 return Err(format!("descriptors are left: {}", figures.0).into());
             }
+            if figures.get("handles_before")? != figures.get("handles_after")? {
+                return Err(format!("handles are left: {}", figures.0).into());
+            }
             let alone = figures.get("slips_before")?.max(figures.get("slips_after")?);
             Ok(((figures.get("slips_with")? - 2.0 * alone).max(0.0), figures))
         })?;
@@ -79,12 +84,13 @@ impl Found {
             figures.get("slips_after")?
         );
         let note = format!(
-            "ticks missed: {} of {}, {}, {}; descriptors: {} before and after",
+            "ticks missed: {} of {}, {}, {}; descriptors: {}, handles: {}, before and after",
             self.steady,
             figures.get("ticks_before")?,
             figures.get("ticks_with")?,
             figures.get("ticks_after")?,
-            figures.get("fds_before")?
+            figures.get("fds_before")?,
+            figures.get("handles_before")?
         );
         at_most(slips, 0.0, note)
     }
@@ -106,6 +112,33 @@ impl Found {
         let note = format!("late, late of 99 in 100, busy between ticks, in ms: {}", self.flood);
         at_most(late, HELD_UP, note)
     }
+}
+
+/// How many frames a second GTK draws while six clients send as fast as they can, and without them.
+pub(super) fn frames(cores: Cores, subject: &Subject, seconds: u32) -> Res<(f64, f64)> {
+    let run = |mut load: Option<Load>, server: &mut Server| -> Res<f64> {
+        if let Some(load) = &mut load {
+            load.run_for(Duration::from_secs(seconds.into()) * 8 / 10)?;
+        }
+        drop(load);
+        Figures(server.wait(LIMIT)?.well()?.stderr).get("frames")
+    };
+    let seconds = seconds.to_string();
+    let mut alone = Server::spawn(&mut subject.command(cores, &["flood", &seconds]))?;
+    let still = run(None, &mut alone)?;
+    let mut best = 0.0_f64;
+    for _ in 0..TRIES {
+        let mut server = Server::spawn(&mut subject.command(cores, &["flood", &seconds]))?;
+        let load = Load::with(exchange(16), server.port(), 6)?;
+        best = best.max(run(Some(load), &mut server)?);
+        if best >= ALL_FRAMES {
+            break;
+        }
+    }
+    if best < FRAMES {
+        return Err(format!("{best:.0} frames a second under load: too few").into());
+    }
+    Ok((still, best))
 }
 
 /// More than any run takes.

@@ -89,6 +89,13 @@ fn measure(steps: &mut Steps, plan: Plan, lws: bool, report: &mut Report) {
         let each = report.calls.iter().map(|(name, each)| format!("{name} {each:.2}"));
         Ok(Outcome::Passed(each.collect::<Vec<_>>().join(", ")))
     });
+    if let Some(window) = subjects::window() {
+        steps.step("frames of GTK 4 under flood", || {
+            let (alone, flooded) = found::frames(cores, &window, plan.flood)?;
+            report.frames = Some((alone, flooded));
+            Ok(Outcome::Passed(format!("{flooded:.0} a second; {alone:.0} without clients")))
+        });
+    }
     steps.step("results", || report.write(plan.quick));
     steps.step("aims", || report.aims());
 }
@@ -106,7 +113,8 @@ fn found_in(steps: &mut Steps, plan: Plan, cores: Cores, subject: &Subject, repo
     report.found.push(found);
 }
 
-/// Builds the program with many loops; GLib's and libuv's are in it where the libraries are.
+/// Builds the program with many loops; GLib's and libuv's are in it where the libraries are. What Node
+/// and Python load is built apart, without these.
 fn build() -> Res<Outcome> {
     let mut args = vec!["build", "--release", "--locked", "-p", "lodger-bench-hosts"];
     for (library, feature) in [("glib-2.0", "glib"), ("libuv", "libuv")] {
@@ -115,6 +123,12 @@ fn build() -> Res<Outcome> {
         }
     }
     sh::run(1800, "cargo", &args)?;
+    for package in ["lodger-bench-node", "lodger-bench-python"] {
+        sh::run(1800, "cargo", &["build", "--release", "--locked", "-p", package])?;
+    }
+    if subjects::window().is_some() {
+        sh::run(1800, "cargo", &["build", "--release", "--locked", "-p", "lodger-bench-gtk"])?;
+    }
     Ok(Outcome::Passed(String::new()))
 }
 

@@ -10,20 +10,48 @@ use crate::sh;
 pub(super) struct Subject {
     pub(super) name: &'static str,
     program: PathBuf,
-    host: &'static str,
+    /// What comes before the mode.
+    words: Vec<String>,
     /// There is a host, whose timer goes on without the guest.
     pub(super) has_host: bool,
     /// What one connection may cost, as a multiple of the guest's own loop.
     pub(super) aim_of_one: f64,
+    /// How late a short timer may be, in microseconds, of the median.
+    pub(super) late: f64,
+    /// Runs in a display of its own that nobody sees.
+    in_display: bool,
 }
 
+/// Behind one descriptor, whose timer the guest sets itself.
+const LATE: f64 = 60.0;
+/// By the host's timer, of whole milliseconds.
+const LATE_PER_FD: f64 = 1_500.0;
+
 impl Subject {
-    fn ours(name: &'static str, host: &'static str, has_host: bool, aim_of_one: f64) -> Self {
-        Self { name, program: sh::target("release/bench-hosts"), host, has_host, aim_of_one }
+    fn new(name: &'static str, program: impl Into<PathBuf>, words: &[&str]) -> Self {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        let (program, late) = (program.into(), LATE);
+        Self { name, program, words, has_host: true, aim_of_one: 1.35, late, in_display: false }
     }
 
-    fn lws(name: &'static str, host: &'static str) -> Self {
-        Self { name, program: lws_program(), host, has_host: false, aim_of_one: f64::INFINITY }
+    fn ours(name: &'static str, host: &str, aim_of_one: f64) -> Self {
+        Self { aim_of_one, ..Self::new(name, sh::target("release/bench-hosts"), &[host]) }
+    }
+
+    fn lws(name: &'static str, host: &str) -> Self {
+        let aim_of_one = f64::INFINITY;
+        Self { has_host: false, aim_of_one, ..Self::new(name, lws_program(), &[host]) }
+    }
+
+    fn node() -> Self {
+        let addon = sh::target("release/liblodger_bench_node.so");
+        Self::new("Node.js", "node", &["benches/hosts/node/host.js", &addon.to_string_lossy()])
+    }
+
+    fn python(name: &'static str, python: &str) -> Self {
+        let library = sh::target("release/liblodger_bench_python.so");
+        let words = ["benches/hosts/python/host.py", &library.to_string_lossy(), name];
+        Self { aim_of_one: 1.5, ..Self::new(name, python, &words) }
     }
 
     pub(super) fn is_ours(&self) -> bool {
@@ -34,26 +62,46 @@ impl Subject {
     /// `bench-hosts`. What else this machine does comes behind it, where that is allowed.
     pub(super) fn command(&self, cores: Cores, mode: &[&str]) -> Command {
         let mut command = cores.server(Path::new("nice"));
-        command.args(["-n", "-15"]).arg(&self.program).arg(self.host).args(mode);
-        command.stdout(Stdio::null());
+        if self.in_display {
+            // The display is on the loader's processor.
+            let pinned = command;
+            command = Command::new("foreign-loop-examples/gtk4-ticker/headless.sh");
+            command.arg(pinned.get_program()).args(pinned.get_args()).current_dir(sh::root());
+        }
+        command.args(["-n", "-15"]).arg(&self.program).args(&self.words).args(mode);
+        // A thread of the kernel's beside uvloop's own would not be counted.
+        command.env("UV_USE_IO_URING", "0").stdout(Stdio::null());
         command
     }
 }
 
 /// The first is what the others are compared with.
 pub(super) fn all(lws: bool) -> Vec<Subject> {
+    let own = Subject::ours("its own loop (mio)", "mio", 1.0);
     let mut all = vec![
-        Subject::ours("its own loop (mio)", "mio", false, 1.0),
-        Subject::ours("poll(2)", "poll", true, 1.35),
-        Subject::ours("calloop", "calloop", true, 1.35),
-        Subject::ours("async-io", "async-io", true, 1.5),
-        Subject::ours("tokio", "tokio", true, 1.5),
+        Subject { has_host: false, ..own },
+        Subject::ours("poll(2)", "poll", 1.35),
+        Subject::ours("calloop", "calloop", 1.35),
+        Subject::ours("async-io", "async-io", 1.5),
+        Subject::ours("tokio", "tokio", 1.5),
     ];
     if has("glib-2.0") {
-        all.push(Subject::ours("GLib", "glib", true, 1.35));
+        all.push(Subject::ours("GLib", "glib", 1.35));
     }
     if has("libuv") {
-        all.push(Subject::ours("libuv", "libuv", true, 1.35));
+        all.push(Subject::ours("libuv", "libuv", 1.35));
+        let per_fd = Subject::ours("libuv, a handle a socket", "libuv-per-fd", 1.35);
+        all.push(Subject { late: LATE_PER_FD, ..per_fd });
+    }
+    if sh::have("node") {
+        all.push(Subject::node());
+    }
+    if sh::have("python3") {
+        all.push(Subject::python("asyncio", "python3"));
+    }
+    let python = sh::target("python/bin/python").to_string_lossy().into_owned();
+    if sh::run(20, &python, &["-c", "import uvloop"]).is_ok() {
+        all.push(Subject::python("uvloop", &python));
     }
     if lws {
         all.push(Subject::lws("libwebsockets alone", "alone"));
@@ -61,6 +109,13 @@ pub(super) fn all(lws: bool) -> Vec<Subject> {
         all.push(Subject::lws("libwebsockets in libuv", "uv"));
     }
     all
+}
+
+/// GTK with a window that draws each frame, where there is GTK and a display to be had.
+pub(super) fn window() -> Option<Subject> {
+    let there = has("gtk4") && sh::have("Xvfb");
+    let gtk = Subject::new("GTK 4", sh::target("release/bench-gtk"), &[]);
+    there.then_some(Subject { in_display: true, ..gtk })
 }
 
 /// Tells whether pkg-config knows the library.

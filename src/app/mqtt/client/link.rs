@@ -5,8 +5,9 @@ use std::vec::Vec;
 
 use lodger_backend::Micros;
 
-use super::shared::Shared;
-use super::{ClientEvent, OnMessage, Published};
+use super::shared::{Shared, User};
+use super::{ClientEvent, Published};
+use crate::app::mqtt::log::kind;
 use crate::proto::mqtt::{
     Ack, AckKind, Acked, Auth, Code, ConnAck, Disconnect, Event, Message, Properties, Property,
     PropertyList, Publish, Qos, SubAck, split_shared, topic_matches,
@@ -28,7 +29,7 @@ pub(crate) struct ClientLink {
     opened: Option<Micros>,
     partial: Option<Partial>,
     /// Who hears a message, kept for the next.
-    users: Vec<Rc<OnMessage>>,
+    users: Vec<Rc<User>>,
 }
 
 impl ClientLink {
@@ -49,7 +50,8 @@ impl ClientLink {
             let mut state = shared.state.borrow_mut();
             state.up = true;
             state.port = Some(port.clone());
-            let lost = if answer.session_present { Vec::new() } else { state.begin_anew() };
+            let lost =
+                if answer.session_present { Vec::new() } else { state.begin_anew(&shared.h) };
             state.session.begin(peer, &shared.limits);
             lost
         };
@@ -77,8 +79,14 @@ impl ClientLink {
             });
             return;
         }
-        let new = publish.qos != Qos::ExactlyOnce
-            || self.shared.state.borrow_mut().session.receive(publish.id);
+        let new = publish.qos != Qos::ExactlyOnce || {
+            let mut state = self.shared.state.borrow_mut();
+            let new = state.session.receive(publish.id);
+            if new {
+                state.note(kind::RECEIVED, publish.id);
+            }
+            new
+        };
         if new {
             self.dispatch(publish);
         }
@@ -104,7 +112,10 @@ impl ClientLink {
             );
         }
         for user in &users {
-            user(&self.shared.h, publish);
+            // One before it may have ended its subscription.
+            if user.on.get() {
+                (user.f)(&self.shared.h, publish);
+            }
         }
         // The last of a user's closure goes with nothing borrowed.
         users.clear();
@@ -129,12 +140,25 @@ impl ClientLink {
     fn ack(&self, port: &Port, ack: &Ack<'_>) {
         let shared = &self.shared;
         if ack.kind == AckKind::PubRel {
-            let known = shared.state.borrow_mut().session.release(ack.id);
+            let known = {
+                let mut state = shared.state.borrow_mut();
+                state.note(kind::RELEASED, ack.id);
+                state.session.release(ack.id)
+            };
             let code = if known { Code::SUCCESS } else { Code::PACKET_ID_NOT_FOUND };
             answer(&shared.h, port, AckKind::PubComp, ack.id, code);
             return;
         }
-        let acked = shared.state.borrow_mut().session.acked(ack.kind, ack.id, ack.code);
+        let acked = {
+            let mut state = shared.state.borrow_mut();
+            let acked = state.session.acked(ack.kind, ack.id, ack.code);
+            match acked {
+                Acked::Release => state.note_acked(ack.id, false),
+                Acked::Done(_) => state.note_acked(ack.id, true),
+                Acked::Unknown => {}
+            }
+            acked
+        };
         match acked {
             Acked::Release => send_ack(&shared.h, port, ack.id),
             Acked::Done(tag) => {
@@ -234,6 +258,17 @@ impl Link for ClientLink {
         }
     }
 
+    fn settled(&mut self, h: &Handle) {
+        let mut state = self.shared.state.borrow_mut();
+        let port = state.port.clone();
+        let written = state.commit(h);
+        drop(state);
+        if !written && let Some(port) = port {
+            // What was said is not true for another program: it must not be sent.
+            h.abort(port.id());
+        }
+    }
+
     fn writable(&mut self, _h: &Handle, _port: &Port) {
         self.shared.pump_out();
         self.shared.tell_room();
@@ -244,12 +279,12 @@ impl Link for ClientLink {
         let code = shared.ended();
         let up = self.opened.map(|at| shared.now() - at);
         let retry_in = Shared::again(shared, up);
-        if retry_in.is_none() {
-            shared.stopped.set(true);
-        }
-        shared.tell(ClientEvent::Disconnected { why, code, retry_in });
-        if retry_in.is_none() {
-            shared.give_up();
+        match retry_in {
+            Some(_) => shared.tell(ClientEvent::Disconnected { why, code, retry_in }),
+            None => {
+                shared.stopped.set(true);
+                shared.over(why, code);
+            }
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use core::time::Duration;
 use std::boxed::Box;
+use std::io;
 use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
+
+use lodger_backend::Journal;
 
 use self::shared::Shared;
 use crate::Error;
@@ -33,7 +36,8 @@ pub enum ClientEvent<'a> {
     },
     /// The server has refused it. It tries again by its policy.
     Refused(Code),
-    /// The connection has ended, or an attempt has failed.
+    /// The connection has ended, or an attempt has failed. Without another attempt it is the last
+    /// event, and what became of every message has been told.
     Disconnected {
         /// What the transport says.
         why: Reason,
@@ -189,8 +193,7 @@ impl Client {
     /// offered (RFC 7301) is `mqtt`, in wss `http/1.1`, where the configuration offers none.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: &ClientConfig) -> Self {
-        let carried = self.url.as_ref().is_ok_and(Url::is_websocket);
-        self.trust = Trust::new(config, shared::alpn(carried));
+        self.trust = Trust::new(config);
         self
     }
 
@@ -272,18 +275,44 @@ impl Client {
     ///
     /// Misuse: the URL is none, its host can stand in no certificate, or the will or birth message
     /// has no topic. `Host`: mqtts or wss, and this system trusts nobody. Nothing was opened.
-    pub fn connect(mut self, h: &Handle) -> Result<Connection, Error> {
+    pub fn connect(self, h: &Handle) -> Result<Connection, Error> {
+        let shared = self.prepare(h)?;
+        Shared::dial(&shared);
+        Ok(Connection(shared))
+    }
+
+    /// As [`connect`](Self::connect), with the session in a journal: messages of QoS 1 and 2 that were
+    /// taken and not acknowledged are sent by the next program that opens it, and what was received
+    /// with QoS 2 is not told again. A publish is written down before it returns; what becomes of it
+    /// is told to the program that published it alone. The client has an [`id`](Self::id) and a
+    /// [`session`](Self::session).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: as [`connect`](Self::connect), or there is no id or session. The journal's;
+    /// `InvalidData` with its name and the place if it is damaged otherwise than in its last record.
+    pub fn open(self, h: &Handle, journal: impl Journal + 'static) -> io::Result<Connection> {
+        let misuse = |e| io::Error::new(io::ErrorKind::InvalidInput, e);
+        if self.id.is_empty() || self.clean {
+            let rule = "what is kept in a journal belongs to a session with a name";
+            return Err(misuse(Error::misuse(rule)));
+        }
+        let shared = self.prepare(h).map_err(misuse)?;
+        shared.state.borrow_mut().restore(h, Box::new(journal))?;
+        Shared::dial(&shared);
+        Ok(Connection(shared))
+    }
+
+    fn prepare(mut self, h: &Handle) -> Result<Rc<Shared>, Error> {
         let limits = h.mqtt_limits();
         let url = self.url.clone()?;
-        self.trust.resolve(h, &url, shared::alpn(url.is_websocket()))?;
+        self.trust.resolve(h, &url)?;
         // A name that cannot be is misuse, told here.
-        self.trust.channel(&url)?;
+        self.trust.channel(&url, shared::ALPN)?;
         for message in self.will.iter().chain(&self.birth) {
             check_topic(&message.topic, &limits)?;
         }
-        let shared = Shared::new(h, self, url, limits);
-        Shared::dial(&shared);
-        Ok(Connection(shared))
+        Ok(Shared::new(h, self, url, limits))
     }
 }
 
@@ -355,7 +384,7 @@ impl Connection {
         f: impl Fn(&Handle, &Publish<'_>) + 'static,
     ) -> Result<Subscription, Error> {
         check_filter(filter, &self.0.limits)?;
-        let user = self.0.add_user(filter, options, Rc::new(f));
+        let user = self.0.add_user(filter, options, Box::new(f));
         Ok(Subscription { shared: Rc::clone(&self.0), filter: filter.into(), user })
     }
 
@@ -365,7 +394,7 @@ impl Connection {
         state.session.in_flight() + state.session.queued()
     }
 
-    /// Says goodbye, and does not connect again. What waits is lost.
+    /// Says goodbye, and does not connect again. What waits is lost, and a turn tells so.
     pub fn close(&self) {
         self.0.close();
     }

@@ -6,15 +6,18 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::format;
+use std::io;
 use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
-use lodger_backend::Micros;
+use lodger_backend::{Journal, Micros};
 
 use super::link::ClientLink;
 use super::{Client, ClientEvent, OnMessage, Published, QueueFull};
+use crate::app::mqtt::log::{self, Fields, Log, kind};
 use crate::app::mqtt::outgoing::Outgoing;
+use crate::app::mqtt::stored::{self, Clock};
 use crate::app::url::Url;
 use crate::proto::mqtt::{
     Code, Connect, Disconnect, Item, Message, Mqtt, Next, Offer, Options, Properties, Property,
@@ -23,7 +26,7 @@ use crate::proto::mqtt::{
 use crate::proto::stack::Stack;
 use crate::runtime::handler::App;
 use crate::runtime::handler::mqtt::Port;
-use crate::runtime::{Gone, Handle, SendError, TimerId};
+use crate::runtime::{Gone, Handle, Reason, SendError, TimerId};
 use crate::{Error, MqttLimits};
 
 /// Tells a user what became of a message.
@@ -38,10 +41,17 @@ pub(super) struct Sent {
 /// All users of one filter.
 pub(super) struct Filter {
     pub(super) options: Options,
-    pub(super) users: Vec<(u64, Rc<OnMessage>)>,
+    pub(super) users: Vec<(u64, Rc<User>)>,
     /// The server was asked on this connection, or knows from an earlier one.
     pub(super) asked: bool,
     pub(super) code: Option<Code>,
+}
+
+/// Who hears the messages of a filter.
+pub(super) struct User {
+    /// The subscription is held.
+    pub(super) on: Cell<bool>,
+    pub(super) f: Box<OnMessage>,
 }
 
 /// What a SUBACK or UNSUBACK is waited for.
@@ -62,6 +72,8 @@ pub(super) struct State {
     pub(super) failures: u32,
     /// What the server said in its DISCONNECT or CONNACK.
     pub(super) code: Option<Code>,
+    /// What is under way, for another program after this one.
+    log: Log,
 }
 
 pub(super) struct Shared {
@@ -92,10 +104,8 @@ pub(super) fn parse(url: &str) -> Result<Url, Error> {
 
 const SCHEMES: &str = "an MQTT URL begins with mqtt://, mqtts://, unix:, ws:// or wss://";
 
-/// Gives what a handshake of TLS offers: MQTT, or what carries it.
-pub(super) fn alpn(carried: bool) -> &'static [&'static str] {
-    if carried { &["http/1.1"] } else { &["mqtt"] }
-}
+/// What a handshake of TLS offers (RFC 7301), unless what carries it is WebSocket.
+pub(super) const ALPN: &[&str] = &["mqtt"];
 
 impl Shared {
     pub(super) fn new(h: &Handle, client: Client, url: Url, limits: MqttLimits) -> Rc<Self> {
@@ -119,7 +129,7 @@ impl Shared {
             return;
         }
         // What is wrong with the name, `connect` has told.
-        let Ok(channel) = this.client.trust.channel(&this.url) else { return };
+        let Ok(channel) = this.client.trust.channel(&this.url, ALPN) else { return };
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
         let ends = (Stack::Mqtt(Box::new(mqtt)), app);
@@ -207,10 +217,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn close(&self) {
+    pub(super) fn close(self: &Rc<Self>) {
         self.stopped.set(true);
         if let Some(timer) = self.waiting.take() {
             self.h.cancel(timer);
+            // No connection ends, which would tell it; callbacks come from a turn.
+            let shared = Rc::clone(self);
+            self.h.after(Duration::ZERO, move |_| shared.over(Reason::Done, None));
         }
         let port = self.state.borrow().port.clone();
         if let Some(port) = port {
@@ -273,8 +286,16 @@ impl Shared {
         let mut offer = state.session.offer(item.clone(), room, &self.limits);
         let mut dropped = None;
         if offer == Offer::Full && self.client.queue == QueueFull::DropOldest {
-            dropped = state.session.drop_oldest().and_then(|tag| state.sent.remove(&tag));
-            offer = state.session.offer(item, room, &self.limits);
+            let oldest = state.session.drop_oldest();
+            if oldest.is_some() {
+                state.note(kind::DROPPED, 0);
+            }
+            dropped = oldest.and_then(|tag| state.sent.remove(&tag));
+            offer = state.session.offer(item.clone(), room, &self.limits);
+        }
+        if !state.write_offer(&self.h, &item, offer) {
+            state.session.take_back(offer);
+            return Err(Error::host("the journal takes nothing").into());
         }
         match offer {
             Offer::Full => {
@@ -337,6 +358,7 @@ impl Shared {
             let mut state = self.state.borrow_mut();
             let Some(port) = state.port.clone().filter(|_| state.up) else { return };
             if let Some(item) = state.session.pop_expired(now) {
+                state.note(kind::DROPPED, 0);
                 drop(state);
                 self.finish(item.tag, Published::Lost);
                 continue;
@@ -356,6 +378,9 @@ impl Shared {
                 }
                 Some(Next::Publish { item, id, dup }) => (item.clone(), id, dup),
             };
+            if !dup {
+                state.note(kind::SENT, id);
+            }
             let mut publish = item.message.publish(item.qos, item.retain, id);
             publish.dup = dup;
             let mut expiry = PropertyList::new();
@@ -365,6 +390,7 @@ impl Shared {
             });
             if let Err(SendError::Misuse(_)) = sent {
                 state.session.give_up(id);
+                state.note_acked(id, true);
                 drop(state);
                 self.finish(item.tag, Published::Refused(Code::PACKET_TOO_LARGE));
             }
@@ -387,14 +413,14 @@ impl Shared {
 
 /// Subscriptions.
 impl Shared {
-    pub(super) fn add_user(&self, filter: &str, options: Options, f: Rc<OnMessage>) -> u64 {
+    pub(super) fn add_user(&self, filter: &str, options: Options, f: Box<OnMessage>) -> u64 {
         let user = {
             let mut state = self.state.borrow_mut();
             state.count += 1;
             let user = state.count;
             let fresh = || Filter { options, users: Vec::new(), asked: false, code: None };
             let entry = state.subs.entry(filter.into()).or_insert_with(fresh);
-            entry.users.push((user, f));
+            entry.users.push((user, Rc::new(User { on: Cell::new(true), f })));
             if entry.options != options {
                 (entry.options, entry.asked) = (options, false);
             }
@@ -408,7 +434,10 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         let Some(entry) = state.subs.get_mut(filter) else { return };
         let place = entry.users.iter().position(|(known, _)| *known == user);
-        let gone = place.map(|place| entry.users.swap_remove(place));
+        let gone = place.map(|place| entry.users.swap_remove(place).1);
+        if let Some(user) = &gone {
+            user.on.set(false);
+        }
         let last = entry.users.is_empty();
         let asked = last && entry.asked;
         if last {
@@ -470,15 +499,94 @@ impl Shared {
 /// Filters of one SUBSCRIBE.
 const PER_PACKET: usize = 16;
 
+/// The key of the one session of a client's journal.
+const KEY: u32 = 0;
+
+/// The journal.
+impl State {
+    /// Reads what another program left under way.
+    pub(super) fn restore(&mut self, h: &Handle, journal: Box<dyn Journal>) -> io::Result<()> {
+        let clock = clock(h);
+        let session = &mut self.session;
+        let log = Log::open(journal, |body| {
+            let (&what, fields) = body.split_first()?;
+            let mut f = Fields(fields);
+            let ours = f.u32()? == KEY;
+            let session = if ours { Some(&mut *session) } else { None };
+            stored::replay(session, what, &mut f, clock)
+        })?;
+        self.log = log;
+        Ok(())
+    }
+
+    /// Writes down what became of a message that was offered, at once. `false`: it cannot be.
+    fn write_offer(&mut self, h: &Handle, item: &Item, offer: Offer) -> bool {
+        if !self.log.is_on() || offer == Offer::Full {
+            return true;
+        }
+        let unix = clock(h).unix_of(&item.message);
+        let id = if let Offer::Send(id) = offer { id } else { 0 };
+        let before = self.log.added();
+        self.log.add(kind::OFFERED, |out| log::put_item(out, KEY, id, item, unix));
+        let written = self.commit(h);
+        if !written {
+            self.log.forget(before);
+        }
+        written
+    }
+
+    /// Writes down what happened to a message of the session.
+    pub(super) fn note(&mut self, what: u8, id: u16) {
+        self.log.add(what, |out| log::put_key(out, KEY, id));
+    }
+
+    /// Writes down that a message was acknowledged: `done`, or received.
+    pub(super) fn note_acked(&mut self, id: u16, done: bool) {
+        self.log.add(kind::ACKED, |out| {
+            log::put_key(out, KEY, id);
+            out.push(u8::from(done));
+        });
+    }
+
+    /// Appends what was written down, before what was said about it is sent. `false`: it could not
+    /// be.
+    pub(super) fn commit(&mut self, h: &Handle) -> bool {
+        if self.log.commit().is_err() {
+            return false;
+        }
+        if self.log.is_long() {
+            self.rewrite(h);
+        }
+        true
+    }
+
+    /// Puts what is under way in the place of the journal.
+    fn rewrite(&mut self, h: &Handle) {
+        if !self.log.is_on() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        stored::put_session(&mut bytes, KEY, &self.session, clock(h));
+        // It fails only beside the journal, which goes on.
+        let _ = self.log.replace(&bytes);
+    }
+}
+
+fn clock(h: &Handle) -> Clock {
+    Clock { unix: h.unix_time(), now: h.now() }
+}
+
 impl State {
     /// Begins anew with a server that has forgotten the session: MQTT 5.0, section 3.2.2.1.1. What
     /// was published with QoS 1 is published again; what was with QoS 2 may have arrived. Gives the
     /// tags of those.
-    pub(super) fn begin_anew(&mut self) -> Vec<u64> {
+    pub(super) fn begin_anew(&mut self, h: &Handle) -> Vec<u64> {
         for entry in self.subs.values_mut() {
             (entry.asked, entry.code) = (false, None);
         }
-        self.session.forget_peer()
+        let dropped = self.session.forget_peer();
+        self.rewrite(h);
+        dropped
     }
 }
 
@@ -506,12 +614,13 @@ impl Shared {
         self.h.now()
     }
 
-    /// Tells all users whose messages will not be heard of again.
-    pub(super) fn give_up(&self) {
+    /// Tells that there is no other attempt, after what became of all messages.
+    pub(super) fn over(&self, why: Reason, code: Option<Code>) {
         loop {
             let tag = self.state.borrow().sent.keys().next().copied();
-            let Some(tag) = tag else { return };
+            let Some(tag) = tag else { break };
             self.finish(tag, Published::Lost);
         }
+        self.tell(ClientEvent::Disconnected { why, code, retry_in: None });
     }
 }

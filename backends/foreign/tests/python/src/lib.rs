@@ -1,5 +1,5 @@
 //! The ten laws of a guest in a loop of Python's: the kit in Rust, the loop in `run.py`, which is
-//! called through [`Host`] and calls the `suite_` functions.
+//! called through `Host` and calls the `suite_` functions.
 //!
 //! One thread and one law a process, so what the two sides share is the thread's.
 
