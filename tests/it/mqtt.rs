@@ -801,3 +801,132 @@ fn a_client_is_authenticated_in_steps() {
     assert_eq!(raw(&rig, &wire, &[&answer(0x18, b"42")]), b"\xE0\x01\x82");
     rig.end();
 }
+
+/// What one life of a publisher, a broker and a subscriber is about; all three have journals.
+struct Lives {
+    broker: MemoryJournal,
+    says: MemoryJournal,
+    hears: MemoryJournal,
+    next: Cell<u32>,
+    heard: Rc<RefCell<std::collections::BTreeMap<u32, u32>>>,
+}
+
+impl Lives {
+    /// Publishes `count` messages, odd ones exactly once, and ends all three after so many turns.
+    fn live(&self, count: u32, turns: usize) -> usize {
+        let rig = Rig::new(Trigger::Edge);
+        let broker = Broker::open(&rig.rt, BrokerConfig::new(), self.broker.clone()).unwrap();
+        rig.serve(broker);
+        let client = |id: &str| Client::new(URL).id(id).session(secs(3000));
+        let hears = client("hears").open(&rig.rt, self.hears.clone()).unwrap();
+        let heard = Rc::clone(&self.heard);
+        let _sub = hears.subscribe("n", Qos::ExactlyOnce, move |_, message| {
+            let n = std::str::from_utf8(message.payload).unwrap().parse().unwrap();
+            *heard.borrow_mut().entry(n).or_default() += 1;
+        });
+        let says = client("says").open(&rig.rt, self.says.clone()).unwrap();
+        for _ in 0..count {
+            let n = self.next.replace(self.next.get() + 1);
+            let qos = QOS[1 + n as usize % 2];
+            says.publish(Outgoing::new("n", n.to_string().as_bytes()).qos(qos)).unwrap();
+        }
+        for _ in 0..turns {
+            let Some(at) = rig.world.next_event() else { break };
+            rig.world.advance_to(at.max(rig.world.now()));
+            rig.rt.dispatch().unwrap();
+        }
+        let pending = says.pending();
+        rig.end();
+        pending
+    }
+}
+
+#[test]
+fn a_clients_session_outlives_its_program_in_a_journal() {
+    let lives = Lives {
+        broker: MemoryJournal::new(),
+        says: MemoryJournal::new(),
+        hears: MemoryJournal::new(),
+        next: Cell::new(0),
+        heard: Rc::default(),
+    };
+    // So that the broker knows the subscription before anything is published.
+    lives.live(0, 100);
+    let mut left = 0;
+    for life in 0..100 {
+        left += usize::from(lives.live(4, life * 7 % 23) > 0);
+    }
+    assert!((20..100).contains(&left), "many ended with messages under way: {left}");
+
+    assert_eq!(lives.live(0, 10_000), 0);
+
+    let heard = lives.heard.borrow();
+    for n in 0..lives.next.get() {
+        let times = heard.get(&n).copied().unwrap_or(0);
+        assert!(times == 1 || n % 2 == 0 && times > 1, "{n} was heard {times} times");
+    }
+    let damaged = MemoryJournal::new();
+    lodger::mqtt::Journal::append(&mut damaged.clone(), b"this is no journal").unwrap();
+    let rig = Rig::new(Trigger::Edge);
+    let client = || Client::new(URL).id("x").session(secs(1));
+    let error = client().open(&rig.rt, damaged).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    let error = Client::new(URL).open(&rig.rt, MemoryJournal::new()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    rig.end();
+}
+
+/// A journal that takes nothing until it is told to.
+#[derive(Clone, Default)]
+struct Stubborn(MemoryJournal, Rc<Cell<bool>>);
+
+impl lodger::mqtt::Journal for Stubborn {
+    fn name(&self) -> String {
+        "stubborn".into()
+    }
+
+    fn read(&mut self, at: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(at, buf)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if self.1.get() {
+            self.0.append(bytes)
+        } else {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> std::io::Result<()> {
+        self.0.truncate(len)
+    }
+
+    fn replace(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.replace(bytes)
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_written_down_is_not_taken() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let journal = Stubborn::default();
+    let client = Client::new(URL).id("c").session(secs(600));
+    let client = client.open(&rig.rt, journal.clone()).unwrap();
+    let message = Outgoing::new("t", b"x").qos(Qos::ExactlyOnce);
+    for connected in [false, true] {
+        assert_eq!(client.is_connected(), connected);
+        let error = client.publish(message).unwrap_err();
+        assert!(error.to_string().contains("journal"), "{error}");
+        assert_eq!(client.pending(), 0);
+        rig.run_for(ms(50));
+    }
+    assert_eq!(broker.stats().received, 0);
+
+    journal.1.set(true);
+    client.publish(message).unwrap();
+    rig.run_for(ms(50));
+
+    assert_eq!((client.pending(), broker.stats().received), (0, 1));
+    rig.end();
+}

@@ -125,7 +125,8 @@ impl Rig {
                 let _ = self.call(|mqtt, cx, tx| mqtt.accept(cx, tx, &accept));
             }
         }
-        self.tail = rx.peek().to_vec();
+        // What stands behind an error is not kept: the connection is over.
+        self.tail = if self.error.is_none() { rx.peek().to_vec() } else { Vec::new() };
         self.most_left = self.most_left.max(self.tail.len());
         self.scratch = scratch;
     }

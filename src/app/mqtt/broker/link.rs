@@ -6,8 +6,8 @@ use std::vec::Vec;
 
 use super::connect::session_expiry;
 use super::enhanced::{AuthStep, Exchange, method_of};
-use super::log::kind;
 use super::{Access, Action, Inner};
+use crate::app::mqtt::log::kind;
 use crate::proto::mqtt::{
     Ack, AckKind, Acked, Auth, Code, Connect, Disconnect, Event, Properties, Publish, Qos, Version,
 };

@@ -13,10 +13,10 @@ use std::vec::Vec;
 use lodger_backend::Journal;
 
 use self::link::BrokerLink;
-use self::log::Log;
-use self::restore::Clock;
 use self::state::State;
 use crate::Error;
+use crate::app::mqtt::log::Log;
+use crate::app::mqtt::stored::Clock;
 use crate::proto::mqtt::{Code, Connect, Properties, Publish, Qos, split_shared};
 use crate::runtime::{Handle, Serve, Service};
 
@@ -24,7 +24,6 @@ mod connect;
 mod deliver;
 mod enhanced;
 mod link;
-mod log;
 mod restore;
 mod state;
 mod subscribe;
