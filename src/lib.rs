@@ -127,6 +127,8 @@ pub mod http {
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
     #[cfg(feature = "client")]
+    pub use crate::app::proxy::{Proxies, Proxy};
+    #[cfg(feature = "client")]
     pub use crate::app::url::Url;
     pub use crate::proto::events::{Event, Received};
     pub use crate::proto::form::{Pairs, Part};
@@ -170,7 +172,9 @@ pub mod mqtt {
     pub use crate::app::mqtt::MemoryJournal;
     #[cfg(feature = "client")]
     pub use crate::app::mqtt::bridge::{Bridge, Direction};
-    pub use crate::app::mqtt::broker::{Access, Action, Broker, BrokerConfig, BrokerStats};
+    pub use crate::app::mqtt::broker::{
+        Access, Action, AuthStep, Broker, BrokerConfig, BrokerStats,
+    };
     #[cfg(feature = "ws")]
     pub use crate::app::mqtt::carried::websocket_config;
     #[cfg(feature = "client")]

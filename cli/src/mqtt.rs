@@ -3,6 +3,7 @@
 mod bench;
 pub(crate) mod broker;
 mod client;
+mod fan_out;
 
 use clap::{Args, Subcommand};
 
@@ -32,6 +33,10 @@ enum Command {
     #[command(after_help = client::SUB_NOTES)]
     Sub(client::Subscribe),
 
+    /// Let WebSockets hear what a broker publishes
+    #[command(after_help = fan_out::NOTES)]
+    FanOut(fan_out::Options),
+
     /// Keep a broker busy, and measure its deliveries
     #[command(after_help = bench::NOTES)]
     Bench(bench::Options),
@@ -47,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
         Command::Broker(options) => broker::run(options),
         Command::Pub(options) => client::publish(options),
         Command::Sub(options) => client::subscribe(options),
+        Command::FanOut(options) => fan_out::run(options),
         Command::Bench(options) => bench::run(options),
     }
 }

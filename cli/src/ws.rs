@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lodger::policy::Retry;
-use lodger::{Handle, Limits, Reason, Runtime, SendError, ws};
+use lodger::{Handle, Limits, Reason, Runtime, SendError, http, ws};
 use rustix::event::PollFlags;
 
 use crate::args;
@@ -48,6 +48,13 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     trust: crate::tls::Trust,
+
+    #[command(flatten)]
+    through: crate::proxy::Through,
+
+    /// Speak HTTP/1.1, where wss would take HTTP/2
+    #[arg(long)]
+    http1: bool,
 
     /// Connect again, for ever, when the connection is lost
     #[arg(long)]
@@ -100,7 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
         over: false,
     }));
     let wrong = |e: lodger::Error| Problem::usage(format!("{}: {}", options.url, e.rule()));
-    let connection = client(options)?.connect(&rt, Talk(Rc::clone(&state))).map_err(wrong)?;
+    let connection = client(&rt, options)?.connect(&rt, Talk(Rc::clone(&state))).map_err(wrong)?;
     talk(&rt, options, &state, &connection).map_err(|e| cannot("go on", e))?;
     drop(rt);
     let mut state = state.borrow_mut();
@@ -117,14 +124,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Problem> {
     }
 }
 
-fn client(options: &Options) -> Result<ws::Client, Problem> {
+fn client(h: &Handle, options: &Options) -> Result<ws::Client, Problem> {
     let names: Vec<&str> = options.subprotocol.iter().map(String::as_str).collect();
     let most = MOST as u64;
     let config = ws::Config::default().frame(most).message(most).fragments(u32::MAX);
-    let mut client = ws::Client::new(&options.url).config(config.protocols(&names));
+    let by = http::Client::new(h);
+    by.proxies(&options.through.proxies()?);
+    let by = if options.http1 { by.http1() } else { by };
     if let Some(config) = options.trust.config()? {
-        client = client.tls(&config);
+        by.tls(&config);
     }
+    let mut client = ws::Client::new(&options.url).config(config.protocols(&names)).by(&by);
     for (name, value) in &options.header {
         client = client.header(name, value);
     }

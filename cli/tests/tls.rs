@@ -130,6 +130,13 @@ fn a_websocket_and_a_load_go_over_tls() {
     let said = run("sh", &["-c", &script]);
     assert_eq!((said.status.code(), &*said.stdout), (Some(0), &b"hello\n"[..]), "{}", text(&said));
 
+    // One that speaks nothing else shows that it goes in a stream of HTTP/2.
+    let (cert, key) = (ours.0.to_str().unwrap(), ours.1.to_str().unwrap());
+    let only = Server::start(&["--cert", cert, "--key", key, "--h2-only"]);
+    let stream = only.https("/ws").replace("https", "wss");
+    let said = run("sh", &["-c", &script.replace(&wss, &stream)]);
+    assert_eq!((said.status.code(), &*said.stdout), (Some(0), &b"hello\n"[..]), "{}", text(&said));
+
     for url in [server.https("/plaintext"), wss] {
         let load =
             run(LODGER, &["bench", "--cacert", cacert, "-c", "4", "-d", "0.3", "--json", &url]);

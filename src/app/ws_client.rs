@@ -8,17 +8,25 @@ use std::vec::Vec;
 
 use lodger_backend::Micros;
 
+use super::client as http;
+use super::client::dial::Job;
+use super::proxy::Proxies;
 use super::trust::Trust;
 use super::url::Url;
 use crate::Error;
+use crate::io::Tx;
 use crate::policy::Retry;
+use crate::proto;
 use crate::proto::h1::{self, Length, RequestHead};
-use crate::proto::stack::{HTTP1_ALPN, Stack, WsDial};
+#[cfg(feature = "h2")]
+use crate::proto::h2::{Ask, Asking};
+use crate::proto::stack::{AskedBy, Stack, WsDial};
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
 use crate::proto::ws::handshake::Request;
 use crate::proto::ws::{Config, Message};
 use crate::runtime::handler::App;
+use crate::runtime::handler::client::{Lost, Stages};
 use crate::runtime::handler::ws::{Chunk, Cx, Handler};
 use crate::runtime::{ConnId, Gone, Handle, Reason, SendError, Stream, StreamInfo, TimerId};
 
@@ -58,6 +66,8 @@ pub struct Client {
     retry: Retry,
     on_retry: Option<Box<OnRetry>>,
     trust: Trust,
+    proxies: Proxies,
+    by: Option<http::Client>,
 }
 
 impl core::fmt::Debug for Client {
@@ -78,6 +88,8 @@ impl Client {
             retry: Retry::never(),
             on_retry: None,
             trust: Trust::default(),
+            proxies: Proxies::default(),
+            by: None,
         }
     }
 
@@ -91,6 +103,20 @@ impl Client {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: &ClientConfig) -> Self {
         self.trust = Trust::new(config);
+        self
+    }
+
+    /// Sets which proxies lead to which servers. A proxy makes a tunnel.
+    pub fn proxies(mut self, proxies: &Proxies) -> Self {
+        self.proxies = proxies.clone();
+        self
+    }
+
+    /// Has it connected by an HTTP client: it trusts whom that trusts, through its proxies, and if the server speaks
+    /// HTTP/2 and knows WebSockets in it (RFC 8441), it is a stream of the client's connection there,
+    /// beside others and requests. If not, it has a connection of HTTP/1.1 to itself.
+    pub fn by(mut self, client: &http::Client) -> Self {
+        self.by = Some(client.clone());
         self
     }
 
@@ -134,19 +160,20 @@ impl Client {
         }
         let url = self.url?;
         Request::new([0; 16], &self.config)?;
-        let mut trust = self.trust;
-        trust.resolve(h, &url)?;
+        let client =
+            self.by.unwrap_or_else(|| http::Client::trusting(h, self.trust, self.proxies).http1());
         // A name that cannot be is misuse, told here.
-        trust.channel(&url, HTTP1_ALPN)?;
+        client.way(&url, false)?;
         let shared = Rc::new(Shared {
             h: h.clone(),
             url,
-            trust,
+            client,
             config: Rc::new(self.config),
             fields: self.fields,
             retry: self.retry,
             on_retry: self.on_retry,
             current: Cell::new(None),
+            dialling: Cell::new(false),
             up: Cell::new(false),
             waiting: Cell::new(None),
             failures: Cell::new(0),
@@ -202,12 +229,14 @@ impl Connection {
 struct Shared {
     h: Handle,
     url: Url,
-    trust: Trust,
+    client: http::Client,
     config: Rc<Config>,
     fields: Vec<u8>,
     retry: Retry,
     on_retry: Option<Box<OnRetry>>,
     current: Cell<Option<ConnId>>,
+    /// The attempt under way waits for a connection that others wait for as well.
+    dialling: Cell<bool>,
     /// The handshake of the attempt under way is complete.
     up: Cell<bool>,
     /// Until the next attempt, and how long that is in all.
@@ -218,40 +247,44 @@ struct Shared {
 
 impl Shared {
     fn dial(this: &Rc<Self>, handler: Box<dyn Handler>) {
-        let h = this.h.clone();
         let redial = Redial { shared: Rc::clone(this), handler: Some(handler), opened: None };
-        let chunks = this.config.is_chunked();
-        let app = App::Ws { handler: Box::new(redial), chunks };
+        this.dialling.set(true);
+        Box::new(Socket { redial, began: this.h.now() }).again();
+    }
+
+    /// Makes what a request is checked by, and its fields. `None` only for what `connect` refuses.
+    fn request(&self, by: AskedBy) -> Option<(Stack, Vec<u8>)> {
         let mut nonce = [0; 16];
         for word in nonce.chunks_exact_mut(4) {
-            word.copy_from_slice(&h.random().to_ne_bytes());
+            word.copy_from_slice(&self.h.random().to_ne_bytes());
         }
-        let to = this.url.place.to();
-        // What is wrong with either, `connect` has told.
-        let Ok(request) = Request::new(nonce, &this.config) else { return };
-        let Ok(channel) = this.trust.channel(&this.url, HTTP1_ALPN) else { return };
-        let http = h1::Client::new(h.now(), &h.core().limits.client);
-        let dial = WsDial { http, key: *request.key(), config: Rc::clone(&this.config) };
-        let mut fields = this.fields.clone();
-        request.put_fields(&mut fields);
-        let head = RequestHead {
+        let request = Request::new(nonce, &self.config).ok()?;
+        let mut fields = self.fields.clone();
+        match by {
+            AskedBy::Http1(_) => request.put_fields(&mut fields),
+            #[cfg(feature = "h2")]
+            AskedBy::Stream(_) => request.put_stream_fields(&mut fields),
+        }
+        let dial = WsDial { by, key: *request.key(), config: Rc::clone(&self.config) };
+        Some((Stack::WsDial(Box::new(dial)), fields))
+    }
+
+    fn head<'a>(&'a self, fields: &'a [u8]) -> RequestHead<'a> {
+        RequestHead {
             method: "GET",
-            target: &this.url.target,
-            host: &this.url.host,
-            fields: &fields,
+            target: &self.url.target,
+            host: &self.url.host,
+            fields,
             length: Length::None,
             upgrade: true,
             close: false,
-        };
-        let ends = (Stack::WsDial(Box::new(dial)), app);
-        let id = h.dial(to, channel, ends, |stack, cx, tx| match stack {
-            Stack::WsDial(dial) => {
-                dial.http.request(cx, tx, &head)?;
-                dial.http.finish(tx)
-            }
-            _ => Ok(()),
-        });
-        this.current.set(Some(id));
+        }
+    }
+
+    /// Notes where the attempt under way is.
+    fn is_on(&self, id: ConnId) {
+        self.dialling.set(false);
+        self.current.set(Some(id).filter(|id| self.h.is_open(*id)));
     }
 
     /// Waits for the next attempt, or gives up.
@@ -284,6 +317,7 @@ impl Stream for Shared {
             (Some(_), _) if self.up.get() => "open",
             (Some(_), _) => "connecting",
             (None, Some(_)) => "waiting",
+            (None, None) if self.dialling.get() => "connecting",
             (None, None) => return None,
         };
         Some(StreamInfo {
@@ -321,6 +355,120 @@ impl Redial {
     }
 }
 
+/// One attempt that looks for a connection.
+struct Socket {
+    redial: Redial,
+    began: Micros,
+}
+
+impl Socket {
+    /// Has a connection of its own made, which speaks HTTP/1.1.
+    fn go_alone(self) {
+        let shared = Rc::clone(&self.redial.shared);
+        let h = &shared.h;
+        let way = match shared.client.way(&shared.url, false) {
+            Ok(way) => way,
+            Err(e) => return Box::new(self).refused(h, Reason::Peer(e)),
+        };
+        let http = h1::Client::new(h.now(), &h.core().limits.client);
+        let Some((stack, fields)) = shared.request(AskedBy::Http1(http)) else { return };
+        let id = h.dial(way.place.to(), way.channel, (stack, self.into_app()), |stack, cx, tx| {
+            say(stack, cx, tx, &shared.head(&fields))
+        });
+        shared.is_on(id);
+    }
+
+    fn into_app(self) -> App {
+        let chunks = self.redial.shared.config.is_chunked();
+        App::Ws { handler: Box::new(self.redial), chunks }
+    }
+
+    fn closed(mut self, h: &Handle, why: Reason) {
+        self.redial.closed(&mut Cx::new(h, ConnId::NONE), why);
+    }
+}
+
+/// Puts a request for a WebSocket into the output of a connection.
+fn say(
+    stack: &mut Stack,
+    cx: &mut proto::Cx<'_>,
+    tx: &mut Tx<'_>,
+    head: &RequestHead<'_>,
+) -> Result<(), Error> {
+    let Stack::WsDial(dial) = stack else { return Ok(()) };
+    match &mut dial.by {
+        AskedBy::Http1(http) => {
+            http.request(cx, tx, head)?;
+            http.finish(tx)
+        }
+        #[cfg(feature = "h2")]
+        AskedBy::Stream(_) => Ok(()),
+    }
+}
+
+impl Job for Socket {
+    #[cfg(feature = "h2")]
+    fn is_socket(&self) -> bool {
+        true
+    }
+
+    fn alone(self: Box<Self>, h: &Handle, id: ConnId, stages: &Stages) -> App {
+        let shared = Rc::clone(&self.redial.shared);
+        let stages = Stages { began: self.began, ..*stages };
+        let http = h1::Client::new(h.now(), &h.core().limits.client);
+        let Some((stack, fields)) = shared.request(AskedBy::Http1(http)) else { return App::Gone };
+        let said = h.begin_on(id, stack, |stack, cx, tx| say(stack, cx, tx, &shared.head(&fields)));
+        h.keep_stages(id, &stages);
+        shared.is_on(id);
+        if said.is_err() || shared.stopped.get() {
+            h.abort(id);
+        }
+        self.into_app()
+    }
+
+    #[cfg(feature = "h2")]
+    fn stream(self: Box<Self>, h: &Handle, carrier: ConnId, stages: &Stages) {
+        let shared = Rc::clone(&self.redial.shared);
+        let stages = Stages { began: self.began, ..*stages };
+        let until = h.now() + h.core().limits.client.first_byte;
+        let asking = Asking::new(Length::Unknown, until);
+        let Some((stack, fields)) = shared.request(AskedBy::Stream(asking)) else { return };
+        let scheme = if shared.url.secure { "https" } else { "http" };
+        let ask = Ask { scheme, protocol: Some("websocket"), ends: false };
+        let ends = (stack, self.into_app());
+        let id = h.ask_stream(carrier, ends, &shared.head(&fields), &ask, None);
+        h.keep_stages(id, &stages);
+        shared.is_on(id);
+        if shared.stopped.get() {
+            h.abort(id);
+        }
+    }
+
+    fn again(self: Box<Self>) {
+        let shared = Rc::clone(&self.redial.shared);
+        let (client, origin) = (&shared.client, shared.url.origin());
+        #[cfg(feature = "h2")]
+        if let Some(id) = client.carrier(&origin, true) {
+            let stages = Stages::begun(self.began);
+            return self.stream(&shared.h, id, &stages);
+        }
+        if !client.agrees(&shared.url) || !client.shares(&origin, true) {
+            return self.go_alone();
+        }
+        if let Err((e, job)) = client.open(&shared.url, self, true) {
+            job.refused(&shared.h, Reason::Peer(e));
+        }
+    }
+
+    fn failed(self: Box<Self>, h: &Handle, lost: &Lost) {
+        (*self).closed(h, lost.why);
+    }
+
+    fn refused(self: Box<Self>, h: &Handle, why: Reason) {
+        h.after(Duration::ZERO, move |h| (*self).closed(h, why));
+    }
+}
+
 impl Handler for Redial {
     fn open(&mut self, cx: &mut Cx<'_>) {
         self.opened = Some(cx.runtime().now());
@@ -354,6 +502,7 @@ impl Handler for Redial {
 
     fn closed(&mut self, cx: &mut Cx<'_>, why: Reason) {
         self.shared.current.set(None);
+        self.shared.dialling.set(false);
         self.shared.up.set(false);
         self.to(|handler| handler.closed(cx, why));
         let h = cx.runtime();

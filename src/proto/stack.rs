@@ -18,11 +18,16 @@ use crate::proto::ws;
 use crate::{Error, Limits};
 
 mod answering;
+#[cfg(feature = "ws")]
+mod dialled;
 mod parcel;
 
 pub(crate) use answering::Answering;
 #[cfg(feature = "h2")]
 pub(crate) use answering::OnStream;
+#[cfg(feature = "ws")]
+#[cfg_attr(not(feature = "client"), allow(unused_imports, reason = "made by clients alone"))]
+pub(crate) use dialled::{AskedBy, WsDial};
 pub(crate) use parcel::{Cargo, Parcel, Shared, Takes};
 
 /// The protocol of one connection. It changes when an upgrade succeeds; the input goes on.
@@ -51,15 +56,6 @@ pub(crate) enum Stack {
     #[cfg(feature = "ws")]
     #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
     WsDial(Box<WsDial>),
-}
-
-/// A WebSocket's handshake, the client's side: RFC 6455, section 4.1.
-#[cfg(feature = "ws")]
-#[derive(Debug)]
-pub(crate) struct WsDial {
-    pub(crate) http: h1::Client,
-    pub(crate) key: [u8; 24],
-    pub(crate) config: Rc<ws::Config>,
 }
 
 /// What a plain byte stream has told its handler.
@@ -220,10 +216,7 @@ impl Stack {
                 client.deadline()
             }
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => {
-                dial.http.begin_wait(now, &limits.client);
-                dial.http.deadline()
-            }
+            Self::WsDial(dial) => dial.deadline(now, limits),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.deadline(),
             #[cfg(feature = "mqtt")]
@@ -236,7 +229,7 @@ impl Stack {
         match self {
             Self::Client(client) => client.hold(),
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => dial.http.hold(),
+            Self::WsDial(dial) => dial.hold(),
             _ => {}
         }
     }
@@ -269,7 +262,7 @@ impl Stack {
             #[cfg(feature = "h2")]
             Self::Asking(asking) => asking.on_deadline(cx.now),
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) => dial.http.on_deadline(cx.now),
+            Self::WsDial(dial) => dial.on_deadline(cx.now),
             #[cfg(feature = "ws")]
             Self::Ws(ws) => ws.on_deadline(cx, tx),
             #[cfg(feature = "mqtt")]
@@ -357,7 +350,7 @@ impl Stack {
             #[cfg(feature = "h2")]
             Self::H2(_) | Self::Exchange(_) | Self::Asking(_) => Flow::Open,
             #[cfg(feature = "ws")]
-            Self::WsDial(dial) if dial.http.is_over() => Flow::Done { linger: false },
+            Self::WsDial(dial) if dial.is_over() => Flow::Done { linger: false },
             #[cfg(feature = "ws")]
             Self::WsDial(_) => Flow::Open,
             #[cfg(feature = "ws")]
@@ -447,31 +440,6 @@ impl Stack {
             Self::Ws(_) => "websocket",
             #[cfg(feature = "mqtt")]
             Self::Mqtt(mqtt) => mqtt_name(mqtt),
-        }
-    }
-}
-
-#[cfg(feature = "ws")]
-impl WsDial {
-    fn poll<'s, 'a: 's>(
-        &mut self,
-        cx: &mut Cx<'_>,
-        rx: &mut Rx<'a>,
-        scratch: &'s mut Scratch,
-    ) -> Result<Option<Event<'s>>, Error> {
-        loop {
-            match self.http.poll(cx, rx, scratch)? {
-                None => return Ok(None),
-                Some(h1::ResponseEvent::Head(head)) if head.status == 101 => {
-                    let fields = head.fields.iter();
-                    let agreed = ws::handshake::check_answer(fields, &self.key, &self.config)?;
-                    return Ok(Some(Event::Dialled(agreed.extensions())));
-                }
-                Some(h1::ResponseEvent::Head(head)) if head.status >= 200 => {
-                    return Ok(Some(Event::Refused(head.status, head.retry_after())));
-                }
-                Some(_) => {}
-            }
         }
     }
 }

@@ -76,13 +76,14 @@ pub(super) fn event(h: &Handle, parent: ConnId, event: Event<'_>, app: &App) {
             }
         }
         Event::Trailers { stream, tag, fields } => {
-            if let Some(slot) = h.core().stream_slot(tag, stream) {
-                match &mut slot.stack {
-                    Stack::Exchange(exchange) => exchange.set_trailers(fields),
-                    Stack::Asking(asking) => asking.set_trailers(fields),
-                    _ => {}
-                }
+            let mut core = h.core();
+            if let Some(Stack::Exchange(exchange)) =
+                core.stream_slot(tag, stream).map(|slot| &mut slot.stack)
+            {
+                exchange.set_trailers(fields);
             }
+            core.with_asking(tag, stream, |asking| asking.set_trailers(fields));
+            drop(core);
             deliver(h, parent, (tag, stream), &mut [], true);
         }
         Event::Reset { stream, tag, code } => h.core().reset_by_peer(tag, stream, code),
@@ -154,13 +155,14 @@ impl Core {
     }
 
     fn with_asking(&mut self, index: u32, stream: u32, f: impl FnOnce(&mut Asking)) -> bool {
-        match self.stream_slot(index, stream).map(|slot| &mut slot.stack) {
-            Some(Stack::Asking(asking)) => {
-                f(asking);
-                true
-            }
-            _ => false,
-        }
+        let stack = self.stream_slot(index, stream).map(|slot| &mut slot.stack);
+        let asking = match stack {
+            Some(Stack::Asking(asking)) => Some(&mut **asking),
+            #[cfg(feature = "ws")]
+            Some(Stack::WsDial(dial)) => dial.asking(),
+            _ => None,
+        };
+        asking.map(f).is_some()
     }
 
     /// Takes the protocol and the output of a stream's connection out of their slot.

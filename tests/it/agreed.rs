@@ -5,10 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use lodger::http::{Client, Failure, Stage, Whole};
-use lodger::{Limits, Reason, http, raw, tls};
+use lodger::{Limits, Reason, http, raw, tls, ws};
 use lodger_backend::Trigger;
 
-use crate::kit::{Rig, TRIGGERS, ms, secs};
+use crate::kit::{self, Echo, Log, Rig, TRIGGERS, ms, secs};
 use crate::tls::{configs, self_signed};
 
 type Results = Rc<RefCell<Vec<Result<Whole, Failure>>>>;
@@ -254,4 +254,156 @@ fn what_was_never_looked_at_is_sent_once_more_and_nothing_else() {
         let failure = result.as_ref().unwrap_err();
         assert_eq!((failure.stage, failure.never_sent), (Stage::FirstByte, false));
     }
+}
+
+struct Hears(Log, usize);
+
+impl ws::Handler for Hears {
+    fn open(&mut self, cx: &mut ws::Cx<'_>) {
+        let timing = cx.runtime().is_open(cx.id());
+        self.0.add(format!("{} open {timing}", self.1));
+        cx.send(ws::Message::Text(&format!("from {} {}", self.1, "a".repeat(1000)))).unwrap();
+    }
+
+    fn message(&mut self, _cx: &mut ws::Cx<'_>, message: ws::Message<'_>) {
+        let ws::Message::Text(text) = message else { panic!("binary") };
+        self.0.add(format!("{} {}", self.1, text.trim_end_matches('a')));
+    }
+
+    fn closed(&mut self, _cx: &mut ws::Cx<'_>, why: Reason) {
+        self.0.add(format!("{} closed {}", self.1, kit::name(why)));
+    }
+}
+
+fn config() -> ws::Config {
+    #[cfg(feature = "deflate")]
+    return ws::Config::default().deflate(ws::Deflate::default());
+    #[cfg(not(feature = "deflate"))]
+    ws::Config::default()
+}
+
+fn sockets(rig: &Rig, client: &Client, url: &str, log: &Log, count: usize) -> Vec<ws::Connection> {
+    let connect = |n: usize| {
+        let socket = ws::Client::new(url).config(config()).by(client);
+        socket.connect(&rig.rt, Hears(log.clone(), n)).unwrap()
+    };
+    (0..count).map(connect).collect()
+}
+
+fn sorted(log: &Log) -> Vec<String> {
+    let mut lines = log.take();
+    lines.sort();
+    lines
+}
+
+/// RFC 8441.
+#[test]
+fn many_websockets_share_a_connection_with_requests() {
+    for trigger in TRIGGERS {
+        let rig = Rig::new(trigger);
+        let (server, trust) = configs(&["localhost"]);
+        rig.serve(tls::Server::new(&server, shown().ws_with("/echo", config(), |_| Ok(Echo))));
+        let client = Client::new(&rig.rt);
+        client.tls(&trust);
+        let log = Log::default();
+
+        let connections = sockets(&rig, &client, "wss://localhost:80/echo", &log, 20);
+        all_fine(&burst(&rig, &client, "GET", "https://localhost:80/", 3), "h2");
+
+        let expected = |n| [format!("{n} from {n} "), format!("{n} open true")];
+        let mut all: Vec<String> = (0..20).flat_map(expected).collect();
+        all.sort();
+        assert_eq!(sorted(&log), all, "{trigger:?}");
+        let more = sockets(&rig, &client, "wss://localhost:80/echo", &log, 1);
+        rig.run_for(ms(100));
+        assert_eq!(sorted(&log), ["0 from 0 ", "0 open true"]);
+        assert_eq!(rig.rt.stats().accepted, 1);
+
+        for connection in connections.iter().chain(&more) {
+            connection.close(1000);
+        }
+        rig.run_for(secs(1));
+        assert_eq!(log.take().iter().filter(|line| line.ends_with(" closed Closed")).count(), 21);
+        rig.run_for(secs(60));
+        assert_eq!(rig.rt.stats().open, 0);
+        rig.end();
+    }
+}
+
+#[test]
+fn websockets_have_connections_of_their_own_where_the_server_wants_that() {
+    let rig = Rig::new(Trigger::Edge);
+    let (cert, key) = self_signed(&["localhost"]);
+    let identity = tls::Identity::from_pem(cert.as_bytes(), key.as_bytes()).unwrap();
+    let server = tls::ServerConfig::builder().identity(identity).alpn(&["http/1.1"]);
+    let roots = tls::Roots::from_pem(cert.as_bytes()).unwrap();
+    let echo = shown().ws_with("/echo", config(), |_| Ok(Echo));
+    rig.serve(tls::Server::new(&server.build().unwrap(), echo));
+    let client = Client::new(&rig.rt);
+    client.tls(&tls::ClientConfig::new(&roots).unwrap());
+    let log = Log::default();
+
+    let _connections = sockets(&rig, &client, "wss://localhost:80/echo", &log, 3);
+    rig.run_for(secs(1));
+
+    assert_eq!((sorted(&log).len(), rig.rt.stats().accepted), (6, 3));
+    rig.end();
+}
+
+/// Greets in HTTP/2 without a word about CONNECT; answers a request of HTTP/1.1 with 404.
+struct Old(Log);
+
+impl raw::Handler for Old {
+    fn data(&mut self, cx: &mut raw::Cx<'_>, bytes: &[u8]) {
+        let first = bytes.first().copied().unwrap_or(0);
+        if first == b'P' {
+            self.0.add("http/2");
+            cx.send(b"\0\0\0\x04\0\0\0\0\0").unwrap();
+        } else if first == b'G' {
+            self.0.add("http/1.1");
+            cx.send(b"HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n").unwrap();
+        }
+    }
+}
+
+/// RFC 8441, section 3: the setting is needed.
+#[test]
+fn a_server_that_does_not_know_websockets_in_streams_is_asked_by_http1() {
+    let rig = Rig::new(Trigger::Edge);
+    let (log, heard) = (Log::default(), Log::default());
+    let into = heard.clone();
+    rig.serve(raw::Server::new(move |_| Some(Old(into.clone()))));
+    let client = Client::new(&rig.rt).http2();
+
+    let _connections = sockets(&rig, &client, "ws://localhost:80/echo", &log, 2);
+    rig.run_for(secs(1));
+    let _more = sockets(&rig, &client, "ws://localhost:80/echo", &log, 1);
+    rig.run_for(secs(1));
+
+    assert_eq!(sorted(&heard), ["http/1.1", "http/1.1", "http/1.1", "http/2"]);
+    assert_eq!(sorted(&log), ["0 closed Refused", "0 closed Refused", "1 closed Refused"]);
+    rig.end();
+}
+
+#[test]
+fn websockets_that_wait_hear_of_the_end_and_may_be_closed() {
+    let rig = Rig::new(Trigger::Edge);
+    let (server, _) = configs(&["localhost"]);
+    let (_, trust) = configs(&["localhost"]);
+    rig.serve(tls::Server::new(&server, shown()));
+    let client = Client::new(&rig.rt);
+    client.tls(&trust);
+    let log = Log::default();
+
+    let connections = sockets(&rig, &client, "wss://localhost:80/echo", &log, 3);
+    connections[1].close(1000);
+    rig.run_for(secs(1));
+
+    assert_eq!(sorted(&log), ["0 closed Peer", "1 closed Peer", "2 closed Peer"]);
+    assert_eq!(rig.rt.stats().accepted, 1);
+    let closed = sockets(&rig, &client, "wss://localhost:80/echo", &log, 1);
+    rig.rt.handle().end();
+    assert_eq!(sorted(&log), ["0 closed Shutdown"]);
+    drop((connections, closed, client));
+    rig.end();
 }

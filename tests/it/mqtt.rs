@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lodger::mqtt::{
-    Bridge, Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device,
+    AuthStep, Bridge, Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device,
     Direction, Handler, MemoryJournal, Options, Outgoing, Publish, Published, Qos, Server, Version,
 };
 use lodger::policy::Retry;
@@ -727,5 +727,206 @@ fn a_client_that_is_closed_between_attempts_tells_its_end() {
     rig.run_for(secs(100));
 
     assert_eq!(log.take(), ["Lost", "None"]);
+    rig.end();
+}
+
+/// MQTT 5.0, section 4.12: the client proves that it knows a secret, in two steps.
+#[test]
+fn a_client_is_authenticated_in_steps() {
+    let rig = Rig::new(Trigger::Edge);
+    let config = BrokerConfig::new().enhanced("ADD", |connect| {
+        let known = connect.client_id == "c";
+        move |said: &[u8]| match said {
+            _ if !known => AuthStep::Refuse(Code::BANNED),
+            b"" => AuthStep::Continue(b"40".to_vec()),
+            b"42" => AuthStep::Success(b"well".to_vec()),
+            _ => AuthStep::Refuse(Code::NOT_AUTHORIZED),
+        }
+    });
+    let broker = Broker::new(&rig.rt, config);
+    rig.serve(broker.clone());
+    let log = Log::default();
+    let client = |id: &str, method: &str, more: i32| {
+        let told = log.clone();
+        let client = Client::new(URL).id(id).auth(method, move |said| match said {
+            b"" => Vec::new(),
+            said => {
+                let n: i32 = std::str::from_utf8(said).unwrap().parse().unwrap();
+                (n + more).to_string().into_bytes()
+            }
+        });
+        let client = client.will(Outgoing::new("will", b"w"), 0).on_event(move |_, event| {
+            if let ClientEvent::Refused(code) = event {
+                told.add(code.text());
+            }
+        });
+        let client = client.connect(&rig.rt).unwrap();
+        rig.run_for(ms(50));
+        client
+    };
+
+    let good = client("c", "ADD", 2);
+    assert!(good.is_connected() && log.take().is_empty());
+    assert!(!client("c", "ADD", 3).is_connected() && !client("d", "ADD", 2).is_connected());
+    assert!(!client("c", "OTHER", 2).is_connected());
+    assert_eq!(log.take(), ["not authorized", "banned", "bad authentication method"]);
+    assert_eq!(broker.stats().connected, 1);
+
+    // What arrives behind a challenge is not taken, and who says nothing is given up.
+    let start = b"\x10\x14\0\x04MQTT\x05\x02\0\x3C\x06\x15\0\x03ADD\0\x01c";
+    let wire = rig.connect();
+    let challenge = b"\xF0\x0D\x18\x0B\x15\0\x03ADD\x16\0\x0240";
+    assert_eq!(raw(&rig, &wire, &[start]), challenge);
+    assert_eq!(raw(&rig, &wire, &[b"\x30\x04\0\x01t\0"]), b"\x20\x03\0\x82\0");
+    let wire = rig.connect();
+    assert_eq!(raw(&rig, &wire, &[start]), challenge);
+    rig.run_for(secs(60));
+    assert_eq!(wire.read(), b"\x20\x03\0\x8D\0");
+
+    // Anew, on a connection that is open; by another method it is over.
+    let wire = rig.connect();
+    let answer = |code: u8, n: &[u8; 2]| {
+        [b"\xF0\x0D", &[code][..], b"\x0B\x15\0\x03ADD\x16\0\x02", n].concat()
+    };
+    raw(&rig, &wire, &[start]);
+    let said = raw(&rig, &wire, &[&answer(0x18, b"42")]);
+    assert!(
+        said.starts_with(b"\x20") && said.ends_with(b"\x15\0\x03ADD\x16\0\x04well"),
+        "{said:?}"
+    );
+    let anew = b"\xF0\x08\x19\x06\x15\0\x03ADD";
+    assert_eq!(raw(&rig, &wire, &[anew]), challenge);
+    let said = raw(&rig, &wire, &[&answer(0x18, b"42")]);
+    assert_eq!(said, b"\xF0\x0F\0\x0D\x15\0\x03ADD\x16\0\x04well");
+    assert_eq!(raw(&rig, &wire, &[&answer(0x18, b"42")]), b"\xE0\x01\x82");
+    rig.end();
+}
+
+/// What one life of a publisher, a broker and a subscriber is about; all three have journals.
+struct Lives {
+    broker: MemoryJournal,
+    says: MemoryJournal,
+    hears: MemoryJournal,
+    next: Cell<u32>,
+    heard: Rc<RefCell<std::collections::BTreeMap<u32, u32>>>,
+}
+
+impl Lives {
+    /// Publishes `count` messages, odd ones exactly once, and ends all three after so many turns.
+    fn live(&self, count: u32, turns: usize) -> usize {
+        let rig = Rig::new(Trigger::Edge);
+        let broker = Broker::open(&rig.rt, BrokerConfig::new(), self.broker.clone()).unwrap();
+        rig.serve(broker);
+        let client = |id: &str| Client::new(URL).id(id).session(secs(3000));
+        let hears = client("hears").open(&rig.rt, self.hears.clone()).unwrap();
+        let heard = Rc::clone(&self.heard);
+        let _sub = hears.subscribe("n", Qos::ExactlyOnce, move |_, message| {
+            let n = std::str::from_utf8(message.payload).unwrap().parse().unwrap();
+            *heard.borrow_mut().entry(n).or_default() += 1;
+        });
+        let says = client("says").open(&rig.rt, self.says.clone()).unwrap();
+        for _ in 0..count {
+            let n = self.next.replace(self.next.get() + 1);
+            let qos = QOS[1 + n as usize % 2];
+            says.publish(Outgoing::new("n", n.to_string().as_bytes()).qos(qos)).unwrap();
+        }
+        for _ in 0..turns {
+            let Some(at) = rig.world.next_event() else { break };
+            rig.world.advance_to(at.max(rig.world.now()));
+            rig.rt.dispatch().unwrap();
+        }
+        let pending = says.pending();
+        rig.end();
+        pending
+    }
+}
+
+#[test]
+fn a_clients_session_outlives_its_program_in_a_journal() {
+    let lives = Lives {
+        broker: MemoryJournal::new(),
+        says: MemoryJournal::new(),
+        hears: MemoryJournal::new(),
+        next: Cell::new(0),
+        heard: Rc::default(),
+    };
+    // So that the broker knows the subscription before anything is published.
+    lives.live(0, 100);
+    let mut left = 0;
+    for life in 0..100 {
+        left += usize::from(lives.live(4, life * 7 % 23) > 0);
+    }
+    assert!((20..100).contains(&left), "many ended with messages under way: {left}");
+
+    assert_eq!(lives.live(0, 10_000), 0);
+
+    let heard = lives.heard.borrow();
+    for n in 0..lives.next.get() {
+        let times = heard.get(&n).copied().unwrap_or(0);
+        assert!(times == 1 || n % 2 == 0 && times > 1, "{n} was heard {times} times");
+    }
+    let damaged = MemoryJournal::new();
+    lodger::mqtt::Journal::append(&mut damaged.clone(), b"this is no journal").unwrap();
+    let rig = Rig::new(Trigger::Edge);
+    let client = || Client::new(URL).id("x").session(secs(1));
+    let error = client().open(&rig.rt, damaged).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    let error = Client::new(URL).open(&rig.rt, MemoryJournal::new()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    rig.end();
+}
+
+/// A journal that takes nothing until it is told to.
+#[derive(Clone, Default)]
+struct Stubborn(MemoryJournal, Rc<Cell<bool>>);
+
+impl lodger::mqtt::Journal for Stubborn {
+    fn name(&self) -> String {
+        "stubborn".into()
+    }
+
+    fn read(&mut self, at: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(at, buf)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if self.1.get() {
+            self.0.append(bytes)
+        } else {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> std::io::Result<()> {
+        self.0.truncate(len)
+    }
+
+    fn replace(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.replace(bytes)
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_written_down_is_not_taken() {
+    let rig = Rig::new(Trigger::Edge);
+    let broker = broker(&rig);
+    let journal = Stubborn::default();
+    let client = Client::new(URL).id("c").session(secs(600));
+    let client = client.open(&rig.rt, journal.clone()).unwrap();
+    let message = Outgoing::new("t", b"x").qos(Qos::ExactlyOnce);
+    for connected in [false, true] {
+        assert_eq!(client.is_connected(), connected);
+        let error = client.publish(message).unwrap_err();
+        assert!(error.to_string().contains("journal"), "{error}");
+        assert_eq!(client.pending(), 0);
+        rig.run_for(ms(50));
+    }
+    assert_eq!(broker.stats().received, 0);
+
+    journal.1.set(true);
+    client.publish(message).unwrap();
+    rig.run_for(ms(50));
+
+    assert_eq!((client.pending(), broker.stats().received), (0, 1));
     rig.end();
 }

@@ -53,7 +53,7 @@ usage: cargo xtask COMMAND
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
-  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto
+  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto and rumqttd
   conformance httpwg [FILTER]
                             an HTTP/2 suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)

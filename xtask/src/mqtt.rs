@@ -1,9 +1,10 @@
 //! `cargo xtask mqtt`: the broker as others see it, killed a hundred times, and beside mosquitto.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+mod bench;
 
 use crate::steps::{Outcome, Steps};
 use crate::{Res, install, sh};
@@ -22,9 +23,13 @@ pub(crate) fn run(what: &str) -> ExitCode {
             steps.step("mqtt: paho-mqtt and aiomqtt", interop);
             steps.step("npm packages", install::npm);
             steps.step("mqtt: the package mqtt over WebSocket", over_websocket);
+            steps.step("mqtt: a browser over WebSocket", in_browser);
         }
         "kill" => _ = steps.step("mqtt: killed 100 times", kill),
-        "bench" if built => _ = steps.step("mqtt: beside mosquitto", bench),
+        "bench" if built => {
+            steps.step("mqtt: rumqttd", bench::install);
+            steps.step("mqtt: beside other brokers", bench::run);
+        }
         _ => {}
     }
     steps.finish()
@@ -37,9 +42,9 @@ struct Broker {
 }
 
 impl Broker {
-    fn start(make: impl FnOnce(u16) -> Command) -> Res<Self> {
+    fn start(make: impl FnOnce(u16) -> Res<Command>) -> Res<Self> {
         let port = free_port()?;
-        let child = make(port).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let child = make(port)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let broker = Self { child, port };
         let patience = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -55,22 +60,7 @@ impl Broker {
         Self::start(|port| {
             let mut command = Command::new(sh::lodger());
             command.args(["mqtt", "broker", "--listen", &format!("127.0.0.1:{port}")]).args(more);
-            command
-        })
-    }
-
-    fn mosquitto(folder: &Path) -> Res<Self> {
-        let conf = folder.join("mosquitto.conf");
-        Self::start(|port| {
-            let text = format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\n\
-                 max_queued_messages 0\nset_tcp_nodelay true\nlog_dest none\nuser root\n"
-            );
-            // A file that cannot be written is told by a broker that does not start.
-            let _ = std::fs::write(&conf, text);
-            let mut command = Command::new("mosquitto");
-            command.arg("-c").arg(&conf);
-            command
+            Ok(command)
         })
     }
 }
@@ -118,6 +108,19 @@ pub(crate) fn over_websocket() -> Res<Outcome> {
     Ok(Outcome::Passed(sh::text(&output.stdout).trim().to_owned()))
 }
 
+/// Has a page in Chromium speak MQTT over WebSocket to `lodger serve --mqtt`.
+pub(crate) fn in_browser() -> Res<Outcome> {
+    let modules = install::node_modules();
+    let there = ["mqtt", "playwright-core"].iter().all(|name| modules.join(name).is_dir());
+    if !there || !sh::have("chromium") || !sh::have("node") {
+        let what = "no chromium, node, or npm packages mqtt and playwright-core";
+        return Ok(Outcome::Skipped(what.into()));
+    }
+    let mut node = sh::command(180, "node", &["tests/mqtt/browser.mjs"]);
+    let output = sh::check(node.arg(sh::lodger()).arg(modules))?;
+    Ok(Outcome::Passed(sh::text(&output.stdout).trim().to_owned()))
+}
+
 fn kill() -> Res<Outcome> {
     let args = ["test", "--locked", "-p", "lodger-cli", "--test", "mqtt", "--", "--show-output"];
     let output = sh::check(sh::command(1200, "cargo", &args).env("LODGER_KILLS", "100"))?;
@@ -125,39 +128,4 @@ fn kill() -> Res<Outcome> {
     let told = said.lines().find(|line| line.trim_start().starts_with("100 kills: "));
     let told = told.ok_or("it did not tell of 100 kills")?.trim();
     Ok(Outcome::Passed(told.to_owned()))
-}
-
-/// Measures the processor time of each broker for a delivery, the same load for both.
-fn bench() -> Res<Outcome> {
-    if !sh::have("mosquitto") {
-        return Ok(Outcome::Skipped("no mosquitto".into()));
-    }
-    let folder = sh::target("mqtt");
-    std::fs::create_dir_all(&folder)?;
-    let rows: [(&str, &[&str]); 4] = [
-        ("QoS 0, 1 to 1", &["--qos", "0", "--window", "1000"]),
-        ("QoS 1, 1 to 1", &["--qos", "1", "--window", "20"]),
-        ("QoS 0, 1 to 100", &["--qos", "0", "--window", "100", "--subscribers", "100"]),
-        ("QoS 1, 1 to 100", &["--qos", "1", "--window", "20", "--subscribers", "100"]),
-    ];
-    println!();
-    for (name, args) in rows {
-        let ours = load(&Broker::lodger(&[])?, args)?;
-        let theirs = load(&Broker::mosquitto(&folder)?, args)?;
-        println!(
-            "    {name:16} lodger {ours:.2} us, mosquitto {theirs:.2} us: {:.2}x",
-            ours / theirs
-        );
-    }
-    Ok(Outcome::Passed("processor time of the server for each delivery, 64 B".into()))
-}
-
-fn load(broker: &Broker, args: &[&str]) -> Res<f64> {
-    let (url, pid) = (format!("mqtt://127.0.0.1:{}", broker.port), broker.child.id().to_string());
-    let mut all = vec!["mqtt", "bench", "--url", &url, "--server-pid", &pid, "--duration", "4"];
-    all.extend(args);
-    let output = sh::check(&mut sh::command(60, &sh::lodger().to_string_lossy(), &all))?;
-    let said = sh::text(&output.stdout);
-    let figure = said.split(", ").nth(1).and_then(|part| part.split(' ').next());
-    Ok(figure.ok_or("no figure")?.parse()?)
 }

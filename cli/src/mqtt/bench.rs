@@ -171,8 +171,13 @@ fn tell(count: u64, took: Duration, used: Option<Duration>) -> Result<(), Proble
     report::print(&line).map_err(|e| serve::refused("write", &e))
 }
 
-/// Gives the processor time of a process so far.
+/// Gives the processor time of a process so far, of all its threads.
 fn processor_time(pid: u32) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let one = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    };
+    // A thread that has ended meanwhile is left out.
+    Some(tasks.flatten().filter_map(one).sum())
 }

@@ -53,7 +53,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn client(&self) -> Result<Client, Problem> {
+    pub(super) fn client(&self) -> Result<Client, Problem> {
         let version = if self.version == 4 { Version::V4 } else { Version::V5 };
         let mut client = Client::new(&self.url).id(&self.id).version(version);
         if let Some(config) = self.trust.config()? {
@@ -63,7 +63,7 @@ impl Server {
         Ok(if login { client.login(&self.user, self.password.as_bytes()) } else { client })
     }
 
-    fn qos(&self) -> Qos {
+    pub(super) fn qos(&self) -> Qos {
         Qos::from_bits(self.qos).unwrap_or_default()
     }
 }

@@ -94,14 +94,15 @@ impl Attempt {
         let client = self.client.clone();
         let (h, request) = (&client.0.h, self.request.clone());
         let (keeper, mut asker) = self.asker(url.origin(), None);
-        let (to, channel) = match client.0.way(url, false) {
+        let way = match client.0.way(url, false) {
             Ok(way) => way,
             Err(e) => return asker.refuse(h, Stage::Connect, Reason::Peer(e)),
         };
         let stack = Stack::Client(Box::new(h1::Client::new(h.now(), &h.core().limits.client)));
-        let id = h.dial(to, channel, (stack, App::Client(asker)), |stack, cx, tx| {
-            request.say(url, stack, cx, tx)
-        });
+        let id =
+            h.dial(way.place.to(), way.channel, (stack, App::Client(asker)), |stack, cx, tx| {
+                request.say(url, stack, cx, tx)
+            });
         request.seated(&client, id, &keeper);
     }
 
@@ -109,8 +110,8 @@ impl Attempt {
     fn go_on_agreed(self, url: &Url) {
         let (client, request) = (self.client.clone(), self.request.clone());
         // One that is to be ended on its own is not made to wait for others.
-        let shares = request.seat.is_none()
-            && (request.pipelined || client.0.pool.borrow().shares(&url.origin(), false));
+        let shares =
+            request.seat.is_none() && (request.pipelined || client.shares(&url.origin(), false));
         match client.open(url, Box::new(self), shares) {
             Ok(id) => {
                 if let Some(seat) = &request.seat {

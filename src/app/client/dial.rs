@@ -26,6 +26,7 @@ use crate::runtime::{ConnId, Handle, Reason};
 /// What is to be sent once there is a connection for it.
 pub(in crate::app) trait Job {
     /// Whether it is a WebSocket, which needs a server that knows CONNECT with a protocol.
+    #[cfg(feature = "h2")]
     fn is_socket(&self) -> bool {
         false
     }
@@ -86,21 +87,25 @@ impl Client {
             dial.waiting.borrow_mut().push_back(job);
             return Ok(id);
         }
-        let alone = job.is_socket() && !shares;
-        let (to, channel) = match self.0.way(url, !alone) {
-            Ok((to, channel)) => (to, channel),
+        let way = match self.0.way(url, true) {
+            Ok(way) => way,
             Err(e) => return Err((e, job)),
         };
         let client = self.clone();
         let waiting = RefCell::new(VecDeque::from([job]));
         let dial = Rc::new(Dial { client, origin, waiting });
         let opener: Rc<dyn Opener> = Rc::<Dial>::clone(&dial);
-        let id = h.dial_open(to, channel, opener);
+        let id = h.dial_open(way.place.to(), way.channel, opener);
         // One that is refused at once has ended by now.
         if shares && h.is_open(id) {
             self.0.pool.borrow_mut().begin(&dial.origin, id, &dial);
         }
         Ok(id)
+    }
+
+    /// See [`Pool::shares`](super::pool::Pool::shares).
+    pub(in crate::app) fn shares(&self, origin: &str, socket: bool) -> bool {
+        self.0.pool.borrow().shares(origin, socket)
     }
 
     /// Whether what is spoken with a server is agreed on once there is a connection.
@@ -109,7 +114,7 @@ impl Client {
         if self.0.http2.get() {
             return true;
         }
-        url.secure
+        url.secure && !self.0.only_http1.get()
     }
 }
 

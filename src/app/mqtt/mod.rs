@@ -7,9 +7,11 @@ pub(crate) mod broker;
 pub(crate) mod carried;
 #[cfg(feature = "client")]
 pub(crate) mod client;
+mod log;
 mod memory;
 pub(crate) mod outgoing;
 pub(crate) mod server;
+mod stored;
 mod tree;
 
 pub use memory::MemoryJournal;

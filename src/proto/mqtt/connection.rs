@@ -49,6 +49,8 @@ enum State {
     First,
     /// CONNECT was said and is not answered.
     Asked,
+    /// A server has answered it by AUTH, and waits for the client's.
+    Challenged,
     Open,
     /// Goodbye was said, by either end.
     Closed,
@@ -210,7 +212,7 @@ impl Mqtt {
             }
             Varint::Is { value, len, .. } => (value as usize, 1 + len),
         };
-        let most = if self.is_first_of_server() { limits.connect } else { self.max_in as usize };
+        let most = if self.is_unknown() { limits.connect } else { self.max_in as usize };
         if head + total > most {
             let rule = "MQTT 5.0, 3.1.2.11.4: a packet longer than is taken";
             return Err(plain(Bad { code: Code::PACKET_TOO_LARGE, rule }));
@@ -246,8 +248,9 @@ impl Mqtt {
         }
     }
 
-    fn is_first_of_server(&self) -> bool {
-        self.role == Role::Server && self.state == State::First
+    /// Whether it is not known who the client is.
+    fn is_unknown(&self) -> bool {
+        self.role == Role::Server && self.state != State::Open
     }
 
     /// Tells whether a packet of this type may come now; `false`: not yet.
@@ -255,6 +258,7 @@ impl Mqtt {
         const AGAIN: Bad = protocol("MQTT 5.0, 3.1: a second CONNECT");
         const FIRST: Bad = protocol("MQTT 5.0, 3.1: the first packet is CONNECT");
         const OTHER: Bad = protocol("MQTT 5.0, 2.1.2: a packet of the other direction");
+        const UNPROVEN: Bad = protocol("MQTT 5.0, 3.1.2.11.9: only AUTH follows a challenge");
         match (self.role, self.state) {
             (Role::Server, State::First) => {
                 if packet == kind::CONNECT {
@@ -264,7 +268,10 @@ impl Mqtt {
                 }
             }
             (Role::Server, _) if packet == kind::CONNECT => Err(AGAIN),
-            (Role::Server, State::Asked) => Ok(packet == kind::AUTH),
+            (Role::Server, State::Asked) => Ok(false),
+            (Role::Server, State::Challenged) if packet == kind::DISCONNECT => Ok(true),
+            (Role::Server, State::Challenged) if packet == kind::AUTH => Ok(true),
+            (Role::Server, State::Challenged) => Err(UNPROVEN),
             (Role::Server, _) => match packet {
                 kind::CONNACK | kind::SUBACK | kind::UNSUBACK | kind::PINGRESP => Err(OTHER),
                 _ => Ok(true),
@@ -382,6 +389,7 @@ impl Mqtt {
     fn note(&mut self, now: Micros, event: &Event<'_>) -> Result<(), Bad> {
         match event {
             Event::Pong => self.asked = None,
+            Event::Auth(_) if self.state == State::Challenged => self.state = State::Asked,
             Event::Disconnect(goodbye) => {
                 self.state = State::Closed;
                 let client = self.role == Role::Server;
@@ -426,7 +434,9 @@ impl Mqtt {
                 }
             }
             (State::Open, _) => self.say_goodbye(tx, bad.code),
-            (State::Asked, _) if self.role == Role::Server && self.version == Version::V5 => {
+            (State::Asked | State::Challenged, _)
+                if self.role == Role::Server && self.version == Version::V5 =>
+            {
                 put_connack(tx, self.version, bad.code);
             }
             _ => {}
@@ -449,7 +459,9 @@ impl Mqtt {
         let keep_alive = Duration::from_secs(u64::from(self.keep_alive));
         match (self.state, self.role) {
             (State::Closed, _) => None,
-            (State::First | State::Asked, _) => Some(self.began + limits.mqtt.connect_within),
+            (State::First | State::Asked | State::Challenged, _) => {
+                Some(self.began + limits.mqtt.connect_within)
+            }
             (State::Open, _) if keep_alive.is_zero() => None,
             // Section 3.1.2.10: one and a half times the keep-alive.
             (State::Open, Role::Server) => Some(self.heard + keep_alive * 3 / 2),

@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 
 use lodger_backend::Micros;
 
-use super::{Accept, Connect, Event, Mqtt, Properties, Version};
+use super::{Accept, Auth, Code, Connect, Event, Mqtt, Properties, Property, Version};
 use crate::io::{Out, Pool, Rx, Scratch, Tx};
 use crate::proto::Cx;
 use crate::proto::split::pieces;
 use crate::{Error, Limits, Wire};
 
 /// A connection driven as the runtime drives it: what is not taken comes back with more behind. A
-/// server accepts every client.
+/// server accepts every client, after an AUTH where one is offered.
 pub(super) struct Rig {
     pub(super) mqtt: Mqtt,
     pub(super) now: Micros,
@@ -39,7 +39,7 @@ impl Rig {
     pub(super) fn client(version: Version) -> Self {
         let mut rig = Self::new(Mqtt::client(Micros::new(1_000_000)));
         let mut list = super::PropertyList::new();
-        let _ = list.push(super::Property::TopicAliasMaximum(4));
+        let _ = list.push(Property::TopicAliasMaximum(4));
         let properties = if version == Version::V5 { list.view() } else { Properties::NONE };
         let connect = Connect {
             version,
@@ -113,12 +113,20 @@ impl Rig {
                 }
             };
             note(&event, &mut self.log, &mut self.payload);
-            if matches!(event, Event::Connect(_)) {
+            let method = |p| if let Property::AuthMethod(_) = p { Some(()) } else { None };
+            let proves = matches!(&event, Event::Connect(c) if c.properties.find(method).is_some());
+            if proves {
+                let more =
+                    Auth { code: Code::CONTINUE_AUTHENTICATION, properties: Properties::NONE };
+                let _ = self.call(|mqtt, cx, tx| mqtt.auth(cx, tx, &more));
+            } else if matches!(event, Event::Connect(_) | Event::Auth(_)) {
+                // Only a CONNECT is accepted, and only once.
                 let accept = Accept { keep_alive: Some(30), ..Accept::default() };
                 let _ = self.call(|mqtt, cx, tx| mqtt.accept(cx, tx, &accept));
             }
         }
-        self.tail = rx.peek().to_vec();
+        // What stands behind an error is not kept: the connection is over.
+        self.tail = if self.error.is_none() { rx.peek().to_vec() } else { Vec::new() };
         self.most_left = self.most_left.max(self.tail.len());
         self.scratch = scratch;
     }

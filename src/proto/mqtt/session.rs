@@ -238,6 +238,19 @@ impl Session {
         }
     }
 
+    /// Takes back the message that was offered last: `offer` says what became of it.
+    pub fn take_back(&mut self, offer: Offer) {
+        match offer {
+            Offer::Send(id) => self.give_up(id),
+            Offer::Queued => {
+                let item = self.queue.pop_back();
+                let size = item.map_or(0, |item| item.message.size());
+                self.queued_bytes = self.queued_bytes.saturating_sub(size);
+            }
+            Offer::Full => {}
+        }
+    }
+
     /// Takes an identifier for a packet that is no PUBLISH; [`give_back`](Self::give_back) frees
     /// it.
     pub fn take_id(&mut self) -> Option<u16> {

@@ -20,6 +20,9 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 const CONNECT_V4: &[u8] = b"\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01a";
 const CONNECT_V5: &[u8] = b"\x10\x0E\0\x04MQTT\x05\x02\0\x3C\0\0\x01a";
 
+/// One that names an authentication method.
+const CONNECT_AUTH: &[u8] = b"\x10\x13\0\x04MQTT\x05\x02\0\x3C\x05\x15\0\x02xy\0\x01a";
+
 /// A server that has accepted a client, its CONNACK taken.
 fn open(connect: &[u8]) -> Rig {
     let mut rig = Rig::server();
@@ -109,6 +112,30 @@ fn nothing_comes_before_a_connect_and_no_second_one() {
     }
     assert_eq!(answer(CONNECT_V5, CONNECT_V5), (b"\xE0\x01\x82".to_vec(), Some(0x82)));
     assert_eq!(answer(CONNECT_V4, CONNECT_V4), (Vec::new(), Some(0x82)));
+}
+
+/// MQTT 5.0, 3.1.2.11.9: between CONNECT and CONNACK a challenged client says AUTH or goodbye.
+#[test]
+fn a_challenged_client_says_auth_and_nothing_else() {
+    let mut rig = Rig::server();
+    rig.feed(CONNECT_AUTH);
+    assert_eq!(rig.sent(), b"\xF0\x02\x18\0");
+    assert!(!rig.mqtt.is_asked(), "its input is read");
+    rig.feed(b"\xF0\x07\x18\x05\x15\0\x02xy\xC0\0");
+    let said = rig.sent();
+    assert!(said.first() == Some(&0x20) && said.ends_with(b"\xD0\0"), "{said:?}");
+
+    let mut rig = Rig::server();
+    rig.feed(CONNECT_AUTH);
+    rig.sent();
+    rig.feed(b"\xC0\0");
+    assert_eq!(rig.sent(), b"\x20\x03\0\x82\0");
+    assert_eq!(rig.error.unwrap().wire(), Wire::Mqtt(0x82));
+
+    let mut rig = Rig::server();
+    rig.feed(CONNECT_AUTH);
+    rig.feed(&[0xF0, 0xFF, 0xFF, 0xFF, 0x7F]);
+    assert_eq!(rig.error.unwrap().wire(), Wire::Mqtt(0x95), "no memory for whoever it is");
 }
 
 /// What the peer is told when it breaks a rule: MQTT 5.0 says why, MQTT 3.1.1 only closes.
@@ -375,6 +402,8 @@ fn streams() -> Vec<(u8, Vec<u8>)> {
         (2, [&b"\x20\x02\0\0"[..], b"\x30\x04\0\x01ax", b"\xD0\0"].concat()),
         (3, client.concat()),
         (0, CONNECT_V5[..9].to_vec()),
+        (0, [CONNECT_AUTH, b"\xF0\x07\x18\x05\x15\0\x02xy", b"\xC0\0", b"\xE0\0"].concat()),
+        (0, [CONNECT_AUTH, b"\xC0\0"].concat()),
     ]
 }
 

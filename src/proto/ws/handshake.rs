@@ -329,6 +329,12 @@ impl<'c> Request<'c> {
     /// Appends the field lines of the request that are WebSocket's, each with its line end.
     pub fn put_fields(&self, out: &mut Vec<u8>) {
         put_field(out, "Sec-WebSocket-Key", &self.key);
+        self.put_stream_fields(out);
+    }
+
+    /// As [`put_fields`](Self::put_fields), for a request on a stream: what proves that the server
+    /// understands is a setting of its, and no key (RFC 8441, section 5).
+    pub fn put_stream_fields(&self, out: &mut Vec<u8>) {
         put_field(out, "Sec-WebSocket-Version", b"13");
         #[cfg(feature = "deflate")]
         if let Some(rules) = self.config.deflate_rules() {
@@ -384,6 +390,22 @@ pub fn check_answer<'a>(
     Ok(Answered { protocol, extensions })
 }
 
+/// Checks the fields of a 2xx on a stream (RFC 8441, section 5) against what `config` made the
+/// request offer.
+///
+/// # Errors
+///
+/// As [`check_answer`].
+pub fn check_stream_answer<'a>(
+    fields: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    config: &Config,
+) -> Result<Answered<'a>, Error> {
+    let answer = Answer::from_fields(fields);
+    let protocol = check_protocol(&answer, config.subprotocols())?;
+    let extensions = check_extensions(&answer, config).map_err(refuse)?;
+    Ok(Answered { protocol, extensions })
+}
+
 #[cfg(feature = "deflate")]
 fn check_extensions(answer: &Answer<'_>, config: &Config) -> Result<Extensions, &'static str> {
     match config.deflate_rules() {
@@ -422,10 +444,17 @@ fn check_fields<'a>(
     if answer.accept.twice || answer.accept.value != Some(&proof_of(key)) {
         return refused("RFC 6455, 4.1: Sec-WebSocket-Accept proves the key");
     }
+    check_protocol(answer, offered)
+}
+
+fn check_protocol<'a>(
+    answer: &Answer<'a>,
+    offered: &[impl AsRef<str>],
+) -> Result<Option<&'a str>, Error> {
     let Some(chosen) = answer.protocol.value else { return Ok(None) };
     match token(chosen).filter(|name| offered.iter().any(|o| o.as_ref() == *name)) {
         Some(name) if !answer.protocol.twice => Ok(Some(name)),
-        _ => refused("RFC 6455, 4.1: a subprotocol that was not offered"),
+        _ => Err(refuse("RFC 6455, 4.1: a subprotocol that was not offered")),
     }
 }
 

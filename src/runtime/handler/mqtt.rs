@@ -165,6 +165,7 @@ impl Port {
 
 impl Handle {
     /// Whether it says goodbye, or has ended.
+    #[cfg(feature = "client")]
     pub(crate) fn is_leaving(&self) -> bool {
         let core = self.core();
         core.leaving || core.life == crate::runtime::core::Life::Dead

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use super::cores::Cores;
-use super::report::{H2_HEADING, HOSTS_HEADING, machine};
+use super::report::{H2_HEADING, HOSTS_HEADING, MQTT_HEADING, machine};
 use crate::server::Server;
 use crate::steps::{Outcome, Steps};
 use crate::{Res, proc, sh};
@@ -85,13 +85,14 @@ fn measure() -> Res<Outcome> {
     Ok(Outcome::Passed(String::new()))
 }
 
-/// Puts the section in its place, before the one about hosts.
+/// Puts the section in its place, in front of those about brokers and hosts.
 fn keep(section: &str) -> Res {
     let path = sh::root().join("benches/RESULTS.md");
     let page = std::fs::read_to_string(&path)?;
-    let (before, hosts) = page.split_at(page.find(HOSTS_HEADING).unwrap_or(page.len()));
+    let behind = page.find(MQTT_HEADING).or_else(|| page.find(HOSTS_HEADING));
+    let (before, behind) = page.split_at(behind.unwrap_or(page.len()));
     let before = before.find(H2_HEADING).and_then(|at| before.get(..at)).unwrap_or(before);
-    Ok(std::fs::write(&path, format!("{}\n\n{section}\n{hosts}", before.trim_end()))?)
+    Ok(std::fs::write(&path, format!("{}\n\n{section}\n{behind}", before.trim_end()))?)
 }
 
 /// Makes the certificate, what the others serve as files, and h2o's configuration.

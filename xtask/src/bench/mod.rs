@@ -23,7 +23,7 @@ use crate::{Res, sh};
 
 pub(crate) use cores::Cores;
 use report::Report;
-pub(crate) use report::{HOSTS_HEADING, machine};
+pub(crate) use report::{HOSTS_HEADING, MQTT_HEADING, machine};
 
 /// Descriptors for a row of 1,000 connections to each of four servers.
 const DESCRIPTORS: u32 = 20_000;

@@ -40,6 +40,7 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.step("program: SIGTERM says goodbye", goodbye);
     steps.step("mqtt: paho-mqtt and aiomqtt", mqtt::interop);
     steps.step("mqtt: the package mqtt over WebSocket", mqtt::over_websocket);
+    steps.step("mqtt: a browser over WebSocket", mqtt::in_browser);
     peers::run(steps);
     bad_input::run(steps);
     steps.step("the page in Chromium", page);

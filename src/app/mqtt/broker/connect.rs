@@ -28,21 +28,29 @@ struct Wanted<'c> {
     expiry: u32,
     /// That is not what the client asked for.
     clamped: bool,
+    /// For the answer.
+    properties: Properties<'c>,
 }
 
 impl Inner {
-    /// Decides about a client, answers it, and gives the number and epoch of its connection.
+    /// Decides about a client as far as its CONNECT goes. User code runs: nothing is borrowed.
+    pub(super) fn checked(&self, port: &Port, connect: &Connect<'_>) -> bool {
+        let refused = self.check(connect);
+        if refused != Code::SUCCESS {
+            self.refuse(port, refused);
+        }
+        refused == Code::SUCCESS
+    }
+
+    /// Takes in a client that may connect, answers it with `properties` beside the broker's own, and
+    /// gives the number and epoch of its connection.
     pub(super) fn connect(
         self: &Rc<Self>,
         port: &Port,
         connect: &Connect<'_>,
+        properties: Properties<'_>,
     ) -> Option<(u32, u32)> {
-        let refused = self.check(connect);
-        if refused != Code::SUCCESS {
-            self.refuse(port, refused);
-            return None;
-        }
-        let wanted = self.wanted(connect);
+        let wanted = self.wanted(connect, properties);
         let mut state = self.state.borrow_mut();
         let found = state.names.get(wanted.id.as_str()).copied();
         let full = state.counts.sessions >= state.limits.sessions as u64;
@@ -58,7 +66,7 @@ impl Inner {
         Some(self.take_in(&mut state, port, &wanted, found))
     }
 
-    fn refuse(&self, port: &Port, code: Code) {
+    pub(super) fn refuse(&self, port: &Port, code: Code) {
         // It fails only when the connection has ended.
         let _ = port.with(&self.h, |mqtt, _, tx| mqtt.refuse(tx, code));
         port.ends(&self.h);
@@ -66,10 +74,6 @@ impl Inner {
 
     /// Whether a client may connect at all. User code runs: nothing is borrowed.
     fn check(&self, connect: &Connect<'_>) -> Code {
-        let method = |p| if let Property::AuthMethod(_) = p { Some(()) } else { None };
-        if connect.properties.find(method).is_some() {
-            return Code::BAD_AUTHENTICATION_METHOD;
-        }
         let code = self.config.authenticate.as_ref().map_or(Code::SUCCESS, |f| f(connect));
         if code != Code::SUCCESS {
             return if code.is_error() { code } else { Code::NOT_AUTHORIZED };
@@ -85,7 +89,7 @@ impl Inner {
         if hidden || !self.allows(&access) { Code::NOT_AUTHORIZED } else { Code::SUCCESS }
     }
 
-    fn wanted<'c>(&self, connect: &'c Connect<'c>) -> Wanted<'c> {
+    fn wanted<'c>(&self, connect: &'c Connect<'c>, properties: Properties<'c>) -> Wanted<'c> {
         let most = self.state.borrow().limits.session_expiry.as_secs();
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let asked = match connect.version {
@@ -100,7 +104,8 @@ impl Inner {
         } else {
             connect.client_id.into()
         };
-        Wanted { connect, id, assigned, expiry: asked.min(most), clamped: asked > most }
+        let (expiry, clamped) = (asked.min(most), asked > most);
+        Wanted { connect, id, assigned, expiry, clamped, properties }
     }
 
     /// Puts the connection in the place of whatever the client had.
@@ -128,7 +133,7 @@ impl Inner {
             keep_alive,
             client_id: wanted.assigned.then_some(wanted.id.as_str()),
             session_expiry: wanted.clamped.then_some(wanted.expiry),
-            properties: Properties::NONE,
+            properties: wanted.properties,
         };
         let peer = port.with(h, |mqtt, cx, tx| {
             mqtt.accept(cx, tx, &accept)?;

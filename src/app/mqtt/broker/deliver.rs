@@ -6,10 +6,10 @@ use std::vec::Vec;
 
 use lodger_backend::Micros;
 
-use super::log::{self, Log, kind};
-use super::restore::Clock;
 use super::state::{Aliases, Client, State, Sub};
 use crate::MqttLimits;
+use crate::app::mqtt::log::{self, Log, kind};
+use crate::app::mqtt::stored::Clock;
 use crate::proto::mqtt::{
     Item, Message, Next, Offer, Properties, Property, PropertyList, Publish, Qos, Version,
     put_publish,

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use super::connect::session_expiry;
-use super::log::kind;
+use super::enhanced::{AuthStep, Exchange, method_of};
 use super::{Access, Action, Inner};
+use crate::app::mqtt::log::kind;
 use crate::proto::mqtt::{
-    Ack, AckKind, Acked, Code, Disconnect, Event, Properties, Publish, Qos, Version,
+    Ack, AckKind, Acked, Auth, Code, Connect, Disconnect, Event, Properties, Publish, Qos, Version,
 };
 use crate::runtime::handler::mqtt::{Link, Port};
 use crate::runtime::{ConnId, Handle, Reason};
@@ -36,11 +37,70 @@ pub(super) struct BrokerLink {
     client: Option<(u32, u32)>,
     partial: Option<Box<Partial>>,
     conn: Option<ConnId>,
+    /// Of a client that authenticates by AUTH.
+    exchange: Option<Box<Exchange>>,
+    /// It is to answer a challenge.
+    asked: bool,
 }
 
 impl BrokerLink {
     pub(super) fn new(broker: &Rc<Inner>) -> Self {
-        Self { broker: Rc::clone(broker), client: None, partial: None, conn: None }
+        let broker = Rc::clone(broker);
+        Self { broker, client: None, partial: None, conn: None, exchange: None, asked: false }
+    }
+
+    fn connect(&mut self, h: &Handle, port: &Port, connect: &Connect<'_>) {
+        self.conn = Some(port.id());
+        if !self.broker.checked(port, connect) {
+            return;
+        }
+        let Some(method) = method_of(connect.properties) else {
+            self.client = self.broker.connect(port, connect, Properties::NONE);
+            return;
+        };
+        match self.broker.config.begin(method, connect) {
+            Some(exchange) => {
+                self.exchange = Some(Box::new(exchange));
+                self.prove(h, port, connect.properties);
+            }
+            None => self.broker.refuse(port, Code::BAD_AUTHENTICATION_METHOD),
+        }
+    }
+
+    /// Section 4.12: an answer to a challenge, or the beginning of another authentication.
+    fn auth(&mut self, h: &Handle, port: &Port, auth: &Auth<'_>) {
+        let asked = self.asked;
+        match &self.exchange {
+            Some(exchange) if exchange.takes(auth, asked) => self.prove(h, port, auth.properties),
+            // Whoever named no method may not send one, nor another: sections 4.12 and 4.12.1.
+            _ => say_goodbye(h, port, Code::PROTOCOL_ERROR),
+        }
+    }
+
+    /// Asks about what the client has said, and says what comes of it.
+    fn prove(&mut self, h: &Handle, port: &Port, said: Properties<'_>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let step = exchange.ask(said);
+        self.asked = matches!(step, AuthStep::Continue(_));
+        let code = if self.asked { Code::CONTINUE_AUTHENTICATION } else { Code::SUCCESS };
+        match step {
+            AuthStep::Refuse(code) => {
+                let code = if code.is_error() { code } else { Code::NOT_AUTHORIZED };
+                say_goodbye(h, port, code);
+            }
+            AuthStep::Success(data) if exchange.waiting.is_some() => {
+                let list = exchange.properties(&data);
+                let Some(waiting) = exchange.waiting.take() else { return };
+                self.client = self.broker.connect(port, &waiting.connect(), list.view());
+            }
+            AuthStep::Success(data) | AuthStep::Continue(data) => {
+                let list = exchange.properties(&data);
+                let auth = Auth { code, properties: list.view() };
+                // It fails only when the connection has ended.
+                let _ = port.with(h, |mqtt, cx, tx| mqtt.auth(cx, tx, &auth));
+                port.resume(h);
+            }
+        }
     }
 
     fn publish(&mut self, h: &Handle, port: &Port, publish: &Publish<'_>) {
@@ -222,10 +282,7 @@ impl Link for BrokerLink {
             Event::Publish(publish) => self.publish(h, port, &publish),
             Event::Payload { data, rest } => self.payload(h, port, data, rest),
             Event::Ack(ack) => self.ack(h, port, &ack),
-            Event::Connect(connect) => {
-                self.conn = Some(port.id());
-                self.client = self.broker.connect(port, &connect);
-            }
+            Event::Connect(connect) => self.connect(h, port, &connect),
             Event::Subscribe(asked) => {
                 if let Some(client) = self.client {
                     self.broker.subscribe(port, client, &asked);
@@ -237,8 +294,7 @@ impl Link for BrokerLink {
                 }
             }
             Event::Disconnect(goodbye) => self.goodbye(&goodbye),
-            // No client is authenticated by AUTH, so none may send one: section 4.12.
-            Event::Auth(_) => say_goodbye(h, port, Code::PROTOCOL_ERROR),
+            Event::Auth(auth) => self.auth(h, port, &auth),
             _ => {}
         }
     }

@@ -13,20 +13,22 @@ use std::vec::Vec;
 use lodger_backend::Journal;
 
 use self::link::BrokerLink;
-use self::log::Log;
-use self::restore::Clock;
 use self::state::State;
 use crate::Error;
+use crate::app::mqtt::log::Log;
+use crate::app::mqtt::stored::Clock;
 use crate::proto::mqtt::{Code, Connect, Properties, Publish, Qos, split_shared};
 use crate::runtime::{Handle, Serve, Service};
 
 mod connect;
 mod deliver;
+mod enhanced;
 mod link;
-mod log;
 mod restore;
 mod state;
 mod subscribe;
+
+pub use enhanced::AuthStep;
 
 type Authenticate = dyn Fn(&Connect<'_>) -> Code;
 type Authorize = dyn Fn(&Access<'_>) -> bool;
@@ -62,6 +64,7 @@ pub struct BrokerConfig {
     authorize: Option<Box<Authorize>>,
     deny_subscribe: Vec<String>,
     keep_alive: Option<u16>,
+    methods: Vec<enhanced::Method>,
 }
 
 impl core::fmt::Debug for BrokerConfig {

@@ -7,9 +7,9 @@ use std::vec::Vec;
 
 use super::BrokerStats;
 use super::deliver::{Encodings, Hit};
-use super::log::{self, Log, kind};
-use super::restore::Clock;
 use crate::MqttLimits;
+use crate::app::mqtt::log::{self, Log, kind};
+use crate::app::mqtt::stored::Clock;
 use crate::app::mqtt::tree::Tree;
 use crate::proto::mqtt::{Message, Options, Session, Version};
 use crate::runtime::handler::mqtt::Port;

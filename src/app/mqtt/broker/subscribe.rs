@@ -7,9 +7,9 @@ use std::vec::Vec;
 use lodger_backend::Micros;
 
 use super::deliver::{offer, send_alone};
-use super::log::{self, kind};
 use super::state::{Group, State, Sub, Subscribed};
 use super::{Access, Action, Inner};
+use crate::app::mqtt::log::{self, kind};
 use crate::proto::mqtt::{
     Code, Item, Message, Offer, Options, Properties, Qos, RetainHandling, SubAck, Subscribe,
     Unsubscribe, split_shared,

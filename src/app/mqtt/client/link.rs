@@ -7,6 +7,7 @@ use lodger_backend::Micros;
 
 use super::shared::{Shared, User};
 use super::{ClientEvent, Published};
+use crate::app::mqtt::log::kind;
 use crate::proto::mqtt::{
     Ack, AckKind, Acked, Auth, Code, ConnAck, Disconnect, Event, Message, Properties, Property,
     PropertyList, Publish, Qos, SubAck, split_shared, topic_matches,
@@ -49,7 +50,8 @@ impl ClientLink {
             let mut state = shared.state.borrow_mut();
             state.up = true;
             state.port = Some(port.clone());
-            let lost = if answer.session_present { Vec::new() } else { state.begin_anew() };
+            let lost =
+                if answer.session_present { Vec::new() } else { state.begin_anew(&shared.h) };
             state.session.begin(peer, &shared.limits);
             lost
         };
@@ -77,8 +79,14 @@ impl ClientLink {
             });
             return;
         }
-        let new = publish.qos != Qos::ExactlyOnce
-            || self.shared.state.borrow_mut().session.receive(publish.id);
+        let new = publish.qos != Qos::ExactlyOnce || {
+            let mut state = self.shared.state.borrow_mut();
+            let new = state.session.receive(publish.id);
+            if new {
+                state.note(kind::RECEIVED, publish.id);
+            }
+            new
+        };
         if new {
             self.dispatch(publish);
         }
@@ -132,12 +140,25 @@ impl ClientLink {
     fn ack(&self, port: &Port, ack: &Ack<'_>) {
         let shared = &self.shared;
         if ack.kind == AckKind::PubRel {
-            let known = shared.state.borrow_mut().session.release(ack.id);
+            let known = {
+                let mut state = shared.state.borrow_mut();
+                state.note(kind::RELEASED, ack.id);
+                state.session.release(ack.id)
+            };
             let code = if known { Code::SUCCESS } else { Code::PACKET_ID_NOT_FOUND };
             answer(&shared.h, port, AckKind::PubComp, ack.id, code);
             return;
         }
-        let acked = shared.state.borrow_mut().session.acked(ack.kind, ack.id, ack.code);
+        let acked = {
+            let mut state = shared.state.borrow_mut();
+            let acked = state.session.acked(ack.kind, ack.id, ack.code);
+            match acked {
+                Acked::Release => state.note_acked(ack.id, false),
+                Acked::Done(_) => state.note_acked(ack.id, true),
+                Acked::Unknown => {}
+            }
+            acked
+        };
         match acked {
             Acked::Release => send_ack(&shared.h, port, ack.id),
             Acked::Done(tag) => {
@@ -234,6 +255,17 @@ impl Link for ClientLink {
             }
             Event::Auth(auth) => self.auth(port, &auth),
             _ => {}
+        }
+    }
+
+    fn settled(&mut self, h: &Handle) {
+        let mut state = self.shared.state.borrow_mut();
+        let port = state.port.clone();
+        let written = state.commit(h);
+        drop(state);
+        if !written && let Some(port) = port {
+            // What was said is not true for another program: it must not be sent.
+            h.abort(port.id());
         }
     }
 

@@ -2,9 +2,12 @@
 
 use core::time::Duration;
 use std::boxed::Box;
+use std::io;
 use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
+
+use lodger_backend::Journal;
 
 use self::shared::Shared;
 use crate::Error;
@@ -272,7 +275,35 @@ impl Client {
     ///
     /// Misuse: the URL is none, its host can stand in no certificate, or the will or birth message
     /// has no topic. `Host`: mqtts or wss, and this system trusts nobody. Nothing was opened.
-    pub fn connect(mut self, h: &Handle) -> Result<Connection, Error> {
+    pub fn connect(self, h: &Handle) -> Result<Connection, Error> {
+        let shared = self.prepare(h)?;
+        Shared::dial(&shared);
+        Ok(Connection(shared))
+    }
+
+    /// As [`connect`](Self::connect), with the session in a journal: messages of QoS 1 and 2 that were
+    /// taken and not acknowledged are sent by the next program that opens it, and what was received
+    /// with QoS 2 is not told again. A publish is written down before it returns; what becomes of it
+    /// is told to the program that published it alone. The client has an [`id`](Self::id) and a
+    /// [`session`](Self::session).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: as [`connect`](Self::connect), or there is no id or session. The journal's;
+    /// `InvalidData` with its name and the place if it is damaged otherwise than in its last record.
+    pub fn open(self, h: &Handle, journal: impl Journal + 'static) -> io::Result<Connection> {
+        let misuse = |e| io::Error::new(io::ErrorKind::InvalidInput, e);
+        if self.id.is_empty() || self.clean {
+            let rule = "what is kept in a journal belongs to a session with a name";
+            return Err(misuse(Error::misuse(rule)));
+        }
+        let shared = self.prepare(h).map_err(misuse)?;
+        shared.state.borrow_mut().restore(h, Box::new(journal))?;
+        Shared::dial(&shared);
+        Ok(Connection(shared))
+    }
+
+    fn prepare(mut self, h: &Handle) -> Result<Rc<Shared>, Error> {
         let limits = h.mqtt_limits();
         let url = self.url.clone()?;
         self.trust.resolve(h, &url)?;
@@ -281,9 +312,7 @@ impl Client {
         for message in self.will.iter().chain(&self.birth) {
             check_topic(&message.topic, &limits)?;
         }
-        let shared = Shared::new(h, self, url, limits);
-        Shared::dial(&shared);
-        Ok(Connection(shared))
+        Ok(Shared::new(h, self, url, limits))
     }
 }
 

@@ -6,15 +6,18 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::format;
+use std::io;
 use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
-use lodger_backend::Micros;
+use lodger_backend::{Journal, Micros};
 
 use super::link::ClientLink;
 use super::{Client, ClientEvent, OnMessage, Published, QueueFull};
+use crate::app::mqtt::log::{self, Fields, Log, kind};
 use crate::app::mqtt::outgoing::Outgoing;
+use crate::app::mqtt::stored::{self, Clock};
 use crate::app::url::Url;
 use crate::proto::mqtt::{
     Code, Connect, Disconnect, Item, Message, Mqtt, Next, Offer, Options, Properties, Property,
@@ -69,6 +72,8 @@ pub(super) struct State {
     pub(super) failures: u32,
     /// What the server said in its DISCONNECT or CONNACK.
     pub(super) code: Option<Code>,
+    /// What is under way, for another program after this one.
+    log: Log,
 }
 
 pub(super) struct Shared {
@@ -281,8 +286,16 @@ impl Shared {
         let mut offer = state.session.offer(item.clone(), room, &self.limits);
         let mut dropped = None;
         if offer == Offer::Full && self.client.queue == QueueFull::DropOldest {
-            dropped = state.session.drop_oldest().and_then(|tag| state.sent.remove(&tag));
-            offer = state.session.offer(item, room, &self.limits);
+            let oldest = state.session.drop_oldest();
+            if oldest.is_some() {
+                state.note(kind::DROPPED, 0);
+            }
+            dropped = oldest.and_then(|tag| state.sent.remove(&tag));
+            offer = state.session.offer(item.clone(), room, &self.limits);
+        }
+        if !state.write_offer(&self.h, &item, offer) {
+            state.session.take_back(offer);
+            return Err(Error::host("the journal takes nothing").into());
         }
         match offer {
             Offer::Full => {
@@ -345,6 +358,7 @@ impl Shared {
             let mut state = self.state.borrow_mut();
             let Some(port) = state.port.clone().filter(|_| state.up) else { return };
             if let Some(item) = state.session.pop_expired(now) {
+                state.note(kind::DROPPED, 0);
                 drop(state);
                 self.finish(item.tag, Published::Lost);
                 continue;
@@ -364,6 +378,9 @@ impl Shared {
                 }
                 Some(Next::Publish { item, id, dup }) => (item.clone(), id, dup),
             };
+            if !dup {
+                state.note(kind::SENT, id);
+            }
             let mut publish = item.message.publish(item.qos, item.retain, id);
             publish.dup = dup;
             let mut expiry = PropertyList::new();
@@ -373,6 +390,7 @@ impl Shared {
             });
             if let Err(SendError::Misuse(_)) = sent {
                 state.session.give_up(id);
+                state.note_acked(id, true);
                 drop(state);
                 self.finish(item.tag, Published::Refused(Code::PACKET_TOO_LARGE));
             }
@@ -481,15 +499,94 @@ impl Shared {
 /// Filters of one SUBSCRIBE.
 const PER_PACKET: usize = 16;
 
+/// The key of the one session of a client's journal.
+const KEY: u32 = 0;
+
+/// The journal.
+impl State {
+    /// Reads what another program left under way.
+    pub(super) fn restore(&mut self, h: &Handle, journal: Box<dyn Journal>) -> io::Result<()> {
+        let clock = clock(h);
+        let session = &mut self.session;
+        let log = Log::open(journal, |body| {
+            let (&what, fields) = body.split_first()?;
+            let mut f = Fields(fields);
+            let ours = f.u32()? == KEY;
+            let session = if ours { Some(&mut *session) } else { None };
+            stored::replay(session, what, &mut f, clock)
+        })?;
+        self.log = log;
+        Ok(())
+    }
+
+    /// Writes down what became of a message that was offered, at once. `false`: it cannot be.
+    fn write_offer(&mut self, h: &Handle, item: &Item, offer: Offer) -> bool {
+        if !self.log.is_on() || offer == Offer::Full {
+            return true;
+        }
+        let unix = clock(h).unix_of(&item.message);
+        let id = if let Offer::Send(id) = offer { id } else { 0 };
+        let before = self.log.added();
+        self.log.add(kind::OFFERED, |out| log::put_item(out, KEY, id, item, unix));
+        let written = self.commit(h);
+        if !written {
+            self.log.forget(before);
+        }
+        written
+    }
+
+    /// Writes down what happened to a message of the session.
+    pub(super) fn note(&mut self, what: u8, id: u16) {
+        self.log.add(what, |out| log::put_key(out, KEY, id));
+    }
+
+    /// Writes down that a message was acknowledged: `done`, or received.
+    pub(super) fn note_acked(&mut self, id: u16, done: bool) {
+        self.log.add(kind::ACKED, |out| {
+            log::put_key(out, KEY, id);
+            out.push(u8::from(done));
+        });
+    }
+
+    /// Appends what was written down, before what was said about it is sent. `false`: it could not
+    /// be.
+    pub(super) fn commit(&mut self, h: &Handle) -> bool {
+        if self.log.commit().is_err() {
+            return false;
+        }
+        if self.log.is_long() {
+            self.rewrite(h);
+        }
+        true
+    }
+
+    /// Puts what is under way in the place of the journal.
+    fn rewrite(&mut self, h: &Handle) {
+        if !self.log.is_on() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        stored::put_session(&mut bytes, KEY, &self.session, clock(h));
+        // It fails only beside the journal, which goes on.
+        let _ = self.log.replace(&bytes);
+    }
+}
+
+fn clock(h: &Handle) -> Clock {
+    Clock { unix: h.unix_time(), now: h.now() }
+}
+
 impl State {
     /// Begins anew with a server that has forgotten the session: MQTT 5.0, section 3.2.2.1.1. What
     /// was published with QoS 1 is published again; what was with QoS 2 may have arrived. Gives the
     /// tags of those.
-    pub(super) fn begin_anew(&mut self) -> Vec<u64> {
+    pub(super) fn begin_anew(&mut self, h: &Handle) -> Vec<u64> {
         for entry in self.subs.values_mut() {
             (entry.asked, entry.code) = (false, None);
         }
-        self.session.forget_peer()
+        let dropped = self.session.forget_peer();
+        self.rewrite(h);
+        dropped
     }
 }
 

@@ -310,7 +310,8 @@ impl Mqtt {
         self.put_whole(tx, &packet, fits)
     }
 
-    /// Sends an AUTH, also before the connection is open.
+    /// Sends an AUTH. A server that does so before it has answered a CONNECT waits for the client's
+    /// AUTH, and answers then.
     ///
     /// # Errors
     ///
@@ -321,6 +322,9 @@ impl Mqtt {
             return Err(Error::misuse("AUTH belongs to a connection of MQTT 5.0"));
         }
         self.said = cx.now;
+        if self.role == Role::Server && self.state == State::Asked {
+            self.state = State::Challenged;
+        }
         encode::auth(tx.buf(16), auth.code, auth.properties);
         Ok(())
     }
@@ -339,7 +343,7 @@ impl Mqtt {
                 };
                 encode::disconnect(tx.buf(8), self.version, goodbye.code, properties);
             }
-            State::Asked if self.role == Role::Server => {
+            State::Asked | State::Challenged if self.role == Role::Server => {
                 let code = if goodbye.code.is_error() { goodbye.code } else { Code::UNSPECIFIED };
                 put_connack(tx, self.version, code);
             }

@@ -1,5 +1,5 @@
-//! What a broker writes down, so that nothing acknowledged is lost with the program: records in a
-//! journal, each with its length and a checksum.
+//! What a broker or a client writes down, so that nothing acknowledged is lost with the program: records
+//! in a journal, each with its length and a checksum.
 //!
 //! In: what changes. Out: bytes, appended once for all that one read brought, before what was said
 //! about it is sent.
@@ -97,6 +97,18 @@ impl Log {
         self.buf.clear();
         self.buf.shrink_to(64 << 10);
         Ok(())
+    }
+
+    /// Gives how much was added and not appended.
+    #[cfg(feature = "client")]
+    pub(super) fn added(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Takes back what was added since there was so much of it.
+    #[cfg(feature = "client")]
+    pub(super) fn forget(&mut self, from: usize) {
+        self.buf.truncate(from);
     }
 
     /// Tells whether the journal has become much longer than what it says.
