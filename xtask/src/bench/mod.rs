@@ -8,6 +8,7 @@
 mod chart;
 mod cores;
 mod floor;
+pub(crate) mod h2;
 mod measure;
 mod report;
 mod rows;
@@ -60,7 +61,7 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     let mut steps = Steps::new(false);
     let mut report = Report::default();
     if steps.step("release builds", build) {
-        let peers = steps.step("peers", || build_peers(&[]));
+        let peers = steps.step("peers", build_peers);
         steps.step("floor", || floor::check(&mut report));
         if steps.step("processors", || report.begin(plan)) {
             rows(&mut steps, plan, peers, &mut report);
@@ -91,9 +92,13 @@ fn build() -> Res<Outcome> {
     Ok(Outcome::Passed(String::new()))
 }
 
-/// Builds what lodger is compared with, or of that what `which` says to cargo; without it the rest
-/// is measured all the same.
-fn build_peers(which: &[&str]) -> Res<Outcome> {
+/// Builds what lodger is compared with; without it the rest is measured all the same.
+fn build_peers() -> Res<Outcome> {
+    build_peer(&[])
+}
+
+/// Builds those that `which` names, or all.
+fn build_peer(which: &[&str]) -> Res<Outcome> {
     let manifest = ["--manifest-path", "benches/peers/Cargo.toml"];
     let target = sh::target("peers").to_string_lossy().into_owned();
     let into = ["--target-dir", target.as_str()];

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use super::cores::Cores;
 use super::report::{HOSTS_HEADING, MQTT_HEADING, machine};
-use super::{DESCRIPTORS, build_peers};
+use super::{DESCRIPTORS, build_peer};
 use crate::server::Server;
 use crate::steps::{Outcome, Steps};
 use crate::test::OPTIONAL;
@@ -35,7 +35,7 @@ pub(crate) fn run() -> ExitCode {
         sh::run(1200, "cargo", &[&args[..], &["--example", "tls_shakes"]].concat())?;
         Ok(Outcome::Passed(String::new()))
     });
-    if built && steps.step("peers", || build_peers(&["--bin", "hyper-tls"])) {
+    if built && steps.step("peers", || build_peer(&["--bin", "hyper-tls"])) {
         steps.step("handshakes", measure);
     }
     steps.finish()
