@@ -44,6 +44,8 @@ usage: cargo xtask COMMAND
   program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
+  profile hpack             instructions to decode a block of nine fields
+  bench h2                  HTTP/2 beside others under h2load: a section of benches/RESULTS.md
   bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
   hosts [--quick]           what a guest costs in each loop, and what it does to it
   examples [NAME...]        lodger in other loops: builds the examples and checks them
@@ -51,7 +53,7 @@ usage: cargo xtask COMMAND
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
   conformance autobahn [quick|full|deflate|IDS [server|client]]
                             the WebSocket suite against the release program and a client
-  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto
+  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto and rumqttd
   conformance httpwg [FILTER]
                             an HTTP/2 suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
             Some(plan) => count::run(plan),
             None => usage(),
         },
+        ["bench", "h2"] => bench::h2::run(),
         ["bench", flags @ ..] => match bench::Plan::parse(flags) {
             Some(plan) => bench::run(plan),
             None => usage(),
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         ["pictures"] => pictures::run(),
         ["platforms"] => platforms::run(),
         ["profile", "ws"] => count::profile(Kind::WsEcho),
+        ["profile", "hpack"] => count::profile_hpack(),
         ["profile", "plaintext"] => count::profile(Kind::Plaintext),
         ["conformance", "autobahn", rest @ ..] => match rest {
             [] => conformance::run("quick", None),

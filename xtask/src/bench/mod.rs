@@ -8,6 +8,7 @@
 mod chart;
 mod cores;
 mod floor;
+pub(crate) mod h2;
 mod measure;
 mod report;
 mod rows;
@@ -91,10 +92,15 @@ fn build() -> Res<Outcome> {
 
 /// Builds what lodger is compared with; without it the rest is measured all the same.
 fn build_peers() -> Res<Outcome> {
+    build_peer(&[])
+}
+
+/// Builds those that `which` names, or all.
+fn build_peer(which: &[&str]) -> Res<Outcome> {
     let manifest = ["--manifest-path", "benches/peers/Cargo.toml"];
     let target = sh::target("peers").to_string_lossy().into_owned();
     let into = ["--target-dir", target.as_str()];
-    let args = [&["build", "--release", "--locked"][..], &manifest, &into].concat();
+    let args = [&["build", "--release", "--locked"][..], &manifest, &into, which].concat();
     match sh::run(1800, "cargo", &args) {
         Ok(_) => Ok(Outcome::Passed(String::new())),
         Err(error) => Ok(Outcome::Skipped(format!("cannot be built: {error}"))),
