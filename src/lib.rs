@@ -127,6 +127,8 @@ pub mod http {
     #[cfg(feature = "server")]
     pub use crate::app::http::Server;
     #[cfg(feature = "client")]
+    pub use crate::app::proxy::{Proxies, Proxy};
+    #[cfg(feature = "client")]
     pub use crate::app::url::Url;
     pub use crate::proto::events::{Event, Received};
     pub use crate::proto::form::{Pairs, Part};

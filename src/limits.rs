@@ -53,7 +53,7 @@ impl Default for TlsLimits {
 pub struct ClientLimits {
     /// From the start of an attempt to the first address of its name. Default 20 s.
     pub name: Duration,
-    /// From there to the connection. Default 10 s.
+    /// From there to the connection, and from that to a proxy to the tunnel. Default 10 s.
     pub connect: Duration,
     /// From the last byte of a request to the head of its response, or of a WebSocket's. Time in
     /// which input is paused does not count. Default 30 s.

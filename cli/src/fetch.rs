@@ -71,6 +71,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     trust: crate::tls::Trust,
 
+    #[command(flatten)]
+    through: crate::proxy::Through,
+
     /// Speak HTTP/2 from the first byte on, also without TLS
     #[arg(long, conflicts_with = "http1")]
     http2_prior_knowledge: bool,
@@ -160,6 +163,7 @@ fn ask(h: &Handle, options: &Options, state: &Rc<RefCell<State>>) -> Result<(), 
     if let Some(config) = options.trust.config()? {
         client.tls(&config);
     }
+    client.proxies(&options.through.proxies()?);
     let client = match (options.http2_prior_knowledge, options.http1) {
         (true, _) => client.http2(),
         (_, true) => client.http1(),

@@ -9,6 +9,7 @@ mod fetch;
 mod host;
 mod mqtt;
 mod output;
+mod proxy;
 mod report;
 mod serve;
 mod signal;

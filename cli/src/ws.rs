@@ -49,6 +49,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     trust: crate::tls::Trust,
 
+    #[command(flatten)]
+    through: crate::proxy::Through,
+
     /// Speak HTTP/1.1, where wss would take HTTP/2
     #[arg(long)]
     http1: bool,
@@ -126,6 +129,7 @@ fn client(h: &Handle, options: &Options) -> Result<ws::Client, Problem> {
     let most = MOST as u64;
     let config = ws::Config::default().frame(most).message(most).fragments(u32::MAX);
     let by = http::Client::new(h);
+    by.proxies(&options.through.proxies()?);
     let by = if options.http1 { by.http1() } else { by };
     if let Some(config) = options.trust.config()? {
         by.tls(&config);

@@ -148,7 +148,8 @@ int main(void)
     /* The guest: in GTK's loop until it leaves. */
     guest_start(&guest, name, leave, NULL);
     subscribe(guest.rt);
-    seat = lodger_glib_attach(guest.rt, g_main_context_default(), G_PRIORITY_DEFAULT);
+    /* Below GTK's drawing, which a guest under load would keep waiting otherwise. */
+    seat = lodger_glib_attach(guest.rt, g_main_context_default(), G_PRIORITY_HIGH_IDLE + 30);
     if (!seat)
         guest_die("attaching");
     lodger_host(guest.rt, name);

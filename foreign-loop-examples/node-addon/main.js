@@ -10,7 +10,8 @@ const { port } = lodger.start({
   feed: process.env.LODGER_FEED,
   host: `Node.js ${process.version}`,
 });
-console.log(`listening on http://127.0.0.1:${port}`);
+const scheme = process.env.LODGER_CERTIFICATE ? 'https' : 'http';
+console.log(`listening on ${scheme}://127.0.0.1:${port}`);
 
 // The host's own timer. Once it is cleared and the guest has left, Node ends by itself.
 const timer = setInterval(() => {

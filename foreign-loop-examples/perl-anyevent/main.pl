@@ -23,6 +23,7 @@ $ffi->attach(@$_) for (
     [lodger_server_route => [qw(opaque string string route opaque)]          => 'sint32'],
     [lodger_server_ws    => [qw(opaque string opaque opaque opaque)]         => 'sint32'],
     [lodger_server_live  => [qw(opaque string string)]                       => 'sint32'],
+    [lodger_server_tls   => [qw(opaque opaque)]                              => 'sint32'],
     [lodger_listen       => [qw(opaque string opaque uint64*)]               => 'sint32'],
     [lodger_local_addr   => [qw(opaque uint64 opaque size_t)]                => 'sint32'],
     [lodger_respond      => [qw(opaque string string size_t)]                => 'sint32'],
@@ -86,6 +87,15 @@ sub subscribe {
     check lodger_ws_connect($rt, $options, $handler, undef, undef);
 }
 
+# Has it be served over TLS. struct lodger_tls_options: its size, two files, and nothing else.
+sub secure {
+    my ($server, @files) = @_;
+    push @kept, my $c_files = [map { "$_\0" } @files];
+    my $options = struct('J13', 104, map({ (scalar_to_buffer $_)[0] } @$c_files), (0) x 10);
+    check lodger_server_tls($server, $options);
+    return 'https';
+}
+
 check lodger_new(undef, \$rt);
 lodger_host($rt, "AnyEvent $AnyEvent::VERSION (" . AnyEvent::detect() . ", Perl $^V)");
 my $server = lodger_server_new();
@@ -95,12 +105,13 @@ get($server, '/detach', \&leave);
 check lodger_server_live($server, '/_lodger', '/');
 my $echo = sub { lodger_ws_send(@_[0 .. 4]) };
 check lodger_server_ws($server, '/echo', handler(message => callback(on_message => $echo)), undef, undef);
+my $scheme = $ENV{LODGER_CERTIFICATE} ? secure($server, @ENV{qw(LODGER_CERTIFICATE LODGER_KEY)}) : 'http';
 check lodger_listen($rt, $ENV{LODGER_LISTEN} // '127.0.0.1:0', $server, \my $listener);
 my $address = "\0" x 64;
 my $length = check lodger_local_addr($rt, $listener, scalar_to_buffer $address);
 subscribe($ENV{LODGER_FEED}) if $ENV{LODGER_FEED};
 $| = 1;
-print 'listening on http://', substr($address, 0, $length), "\n";
+print "listening on $scheme://", substr($address, 0, $length), "\n";
 
 # The guest: one descriptor, level-triggered.
 $watcher = AnyEvent->io(fh => lodger_fd($rt), poll => 'r', cb => sub { lodger_dispatch($rt) });

@@ -60,7 +60,8 @@ async def main(tls):
 
 parser = argparse.ArgumentParser()
 parser.add_argument("loop", nargs="?", choices=["uvloop"])
-parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files: serve https")
+pem = [os.environ[name] for name in ("LODGER_CERTIFICATE", "LODGER_KEY") if name in os.environ]
+parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), default=pem, help="PEM files: serve https")
 options = parser.parse_args()
 if options.loop:
     import uvloop

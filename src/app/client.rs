@@ -9,8 +9,9 @@ use std::vec::Vec;
 
 use self::attempt::Attempt;
 use self::pool::Pool;
+use super::proxy::Proxies;
 use super::trust::Trust;
-use super::url::{Scheme, Url};
+use super::url::{Place, Scheme, Url};
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::h1::{self, Length, RequestHead, ResponseHead};
@@ -19,7 +20,7 @@ use crate::proto::stack::{HTTP_ALPN, HTTP1_ALPN, Stack};
 use crate::proto::tls::ClientConfig;
 use crate::proto::{self};
 use crate::runtime::handler::client::{Cx, Failure, Fetch, Stage, Timing};
-use crate::runtime::{Channel, ConnId, Handle, Reason, To};
+use crate::runtime::{Channel, ConnId, Handle, Reason};
 
 mod attempt;
 pub(super) mod dial;
@@ -61,6 +62,7 @@ struct Inner {
     redirects: u32,
     /// What https trusts, where it was said.
     trust: RefCell<Trust>,
+    proxies: RefCell<Proxies>,
     /// What is not agreed on is HTTP/2.
     #[cfg(feature = "h2")]
     http2: Cell<bool>,
@@ -145,23 +147,25 @@ impl Client {
             pool: RefCell::default(),
             redirects,
             trust: RefCell::default(),
+            proxies: RefCell::default(),
             #[cfg(feature = "h2")]
             http2: Cell::new(false),
             only_http1: Cell::new(false),
         }))
     }
 
-    /// As [`new`](Self::new), and trusts whom `trust` says.
+    /// As [`new`](Self::new), with whom it trusts and what it goes through.
     #[cfg(feature = "ws")]
-    pub(super) fn trusting(h: &Handle, trust: Trust) -> Self {
+    pub(super) fn trusting(h: &Handle, trust: Trust, proxies: Proxies) -> Self {
         let client = Self::new(h);
         *client.0.trust.borrow_mut() = trust;
+        *client.0.proxies.borrow_mut() = proxies;
         client
     }
 
     /// See [`Inner::way`].
     #[cfg(feature = "ws")]
-    pub(super) fn way<'a>(&self, url: &'a Url, any: bool) -> Result<Way<'a>, Error> {
+    pub(super) fn way(&self, url: &Url, any: bool) -> Result<Way, Error> {
         self.0.way(url, any)
     }
 
@@ -174,6 +178,12 @@ impl Client {
     #[cfg(feature = "tls")]
     pub fn tls(&self, config: &ClientConfig) {
         *self.0.trust.borrow_mut() = Trust::new(config);
+    }
+
+    /// Sets which proxies lead to which servers, for connections from now on and for all clones. A
+    /// proxy makes a tunnel, whatever is spoken through it.
+    pub fn proxies(&self, proxies: &Proxies) {
+        *self.0.proxies.borrow_mut() = proxies.clone();
     }
 
     /// Speaks HTTP/2 from the first byte on, also without TLS ("prior knowledge", RFC 9113, section
@@ -430,16 +440,31 @@ fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
 }
 
 /// Where a connection begins, and what lies between it and its protocol.
-pub(super) type Way<'a> = (To<'a>, Option<Box<Channel>>);
+pub(super) struct Way {
+    pub(super) place: Place,
+    pub(super) channel: Option<Box<Channel>>,
+}
 
 impl Inner {
-    /// Gives where a connection to this server begins, and what lies between it and its protocol.
-    /// `any`: its server may choose what is spoken.
-    fn way<'a>(&self, url: &'a Url, any: bool) -> Result<Way<'a>, Error> {
+    /// Finds the way to a server: directly or through a proxy, plain or by TLS. `any`: the server
+    /// may choose what is spoken.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: its name can stand in no certificate, or no proxy can be asked for it. `Host`: this
+    /// system trusts nobody.
+    fn way(&self, url: &Url, any: bool) -> Result<Way, Error> {
         let mut trust = self.trust.borrow_mut();
         trust.resolve(&self.h, url)?;
         let alpn = if any && !self.only_http1.get() { HTTP_ALPN } else { HTTP1_ALPN };
-        Ok((url.place.to(), trust.channel(url, alpn)?))
+        let engine = trust.engine(url, alpn)?;
+        let proxies = self.proxies.borrow();
+        let Some((proxy, host, port)) = proxies.to(url) else {
+            return Ok(Way { place: url.place.clone(), channel: engine.map(Channel::dialled) });
+        };
+        let (tunnel, limits) = (proxy.tunnel(host, port)?, Rc::clone(&self.h.core().limits));
+        let channel = Some(Channel::through(tunnel, engine, limits));
+        Ok(Way { place: proxy.place().clone(), channel })
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) mod live;
 pub(crate) mod mqtt;
 mod peers;
 #[cfg(feature = "client")]
+pub(crate) mod proxy;
+#[cfg(feature = "client")]
 mod trust;
 #[cfg(feature = "client")]
 pub(crate) mod url;

@@ -1,5 +1,6 @@
 //! Whom a client trusts, and what that puts between its sockets and its protocol.
 
+#[cfg(feature = "mqtt")]
 use std::boxed::Box;
 #[cfg(feature = "tls")]
 use std::cell::RefCell;
@@ -10,7 +11,10 @@ use super::url::{Place, Url};
 use crate::Error;
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
-use crate::runtime::{Channel, Handle};
+use crate::proto::tls::Engine;
+#[cfg(feature = "mqtt")]
+use crate::runtime::Channel;
+use crate::runtime::Handle;
 
 /// Whom a client trusts: whom the system trusts, unless it is said.
 #[derive(Clone, Debug, Default)]
@@ -56,14 +60,22 @@ impl Trust {
     ///
     /// # Errors
     ///
+    /// As [`engine`](Self::engine).
+    #[cfg(feature = "mqtt")]
+    pub(super) fn channel(&self, url: &Url, alpn: Alpn) -> Result<Option<Box<Channel>>, Error> {
+        Ok(self.engine(url, alpn)?.map(Channel::dialled))
+    }
+
+    /// Begins a handshake with this server, which is offered `alpn`; `None` for a plain one.
+    ///
+    /// # Errors
+    ///
     /// `Caller`: the name of the server can stand in no certificate.
     #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "offered by TLS"))]
-    pub(super) fn channel(&self, url: &Url, alpn: Alpn) -> Result<Option<Box<Channel>>, Error> {
+    pub(super) fn engine(&self, url: &Url, alpn: Alpn) -> Result<Option<Engine>, Error> {
         match &url.place {
             #[cfg(feature = "tls")]
-            Place::Tcp { name, .. } if url.secure => {
-                Ok(Some(Channel::dialled(self.speaking(alpn)?.begin(name)?)))
-            }
+            Place::Tcp { name, .. } if url.secure => Ok(Some(self.speaking(alpn)?.begin(name)?)),
             Place::Tcp { .. } | Place::Unix(_) => Ok(None),
         }
     }

@@ -37,6 +37,15 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// Reads a host, and a port that is `own` unless it is said.
+    pub(crate) fn parse(authority: &str, own: u16) -> Result<Self, Error> {
+        if authority.is_empty() || authority.contains('@') {
+            return Err(Error::misuse("a URL has a host, and no user name"));
+        }
+        let (name, port) = split_port(authority)?;
+        Ok(Self::Tcp { name: name.to_owned(), port: port.unwrap_or(own) })
+    }
+
     /// Gives what an attempt is to reach.
     pub(crate) fn to(&self) -> To<'_> {
         match self {

@@ -10,6 +10,7 @@ use lodger_backend::Micros;
 
 use super::client as http;
 use super::client::dial::Job;
+use super::proxy::Proxies;
 use super::trust::Trust;
 use super::url::Url;
 use crate::Error;
@@ -65,6 +66,7 @@ pub struct Client {
     retry: Retry,
     on_retry: Option<Box<OnRetry>>,
     trust: Trust,
+    proxies: Proxies,
     by: Option<http::Client>,
 }
 
@@ -86,6 +88,7 @@ impl Client {
             retry: Retry::never(),
             on_retry: None,
             trust: Trust::default(),
+            proxies: Proxies::default(),
             by: None,
         }
     }
@@ -103,7 +106,13 @@ impl Client {
         self
     }
 
-    /// Has it connected by an HTTP client: it trusts whom that trusts, and if the server speaks
+    /// Sets which proxies lead to which servers. A proxy makes a tunnel.
+    pub fn proxies(mut self, proxies: &Proxies) -> Self {
+        self.proxies = proxies.clone();
+        self
+    }
+
+    /// Has it connected by an HTTP client: it trusts whom that trusts, through its proxies, and if the server speaks
     /// HTTP/2 and knows WebSockets in it (RFC 8441), it is a stream of the client's connection there,
     /// beside others and requests. If not, it has a connection of HTTP/1.1 to itself.
     pub fn by(mut self, client: &http::Client) -> Self {
@@ -151,7 +160,8 @@ impl Client {
         }
         let url = self.url?;
         Request::new([0; 16], &self.config)?;
-        let client = self.by.unwrap_or_else(|| http::Client::trusting(h, self.trust).http1());
+        let client =
+            self.by.unwrap_or_else(|| http::Client::trusting(h, self.trust, self.proxies).http1());
         // A name that cannot be is misuse, told here.
         client.way(&url, false)?;
         let shared = Rc::new(Shared {
@@ -356,13 +366,13 @@ impl Socket {
     fn go_alone(self) {
         let shared = Rc::clone(&self.redial.shared);
         let h = &shared.h;
-        let (to, channel) = match shared.client.way(&shared.url, false) {
+        let way = match shared.client.way(&shared.url, false) {
             Ok(way) => way,
             Err(e) => return Box::new(self).refused(h, Reason::Peer(e)),
         };
         let http = h1::Client::new(h.now(), &h.core().limits.client);
         let Some((stack, fields)) = shared.request(AskedBy::Http1(http)) else { return };
-        let id = h.dial(to, channel, (stack, self.into_app()), |stack, cx, tx| {
+        let id = h.dial(way.place.to(), way.channel, (stack, self.into_app()), |stack, cx, tx| {
             say(stack, cx, tx, &shared.head(&fields))
         });
         shared.is_on(id);

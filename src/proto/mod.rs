@@ -16,6 +16,8 @@ pub mod h2;
 pub mod hpack;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "h1")]
+pub mod proxy;
 #[cfg(any(test, fuzzing))]
 mod split;
 #[cfg(feature = "std")]

@@ -1,8 +1,9 @@
-//! What lies between a socket and its protocol: TLS.
+//! What lies between a socket and its protocol: TLS, and before it the way through a proxy.
 //!
 //! ```text
 //! Fresh --first bytes--> Shaking --complete--> Open
 //!   '-- plain HTTP: no channel, and an answer that says so
+//! Proxied --a tunnel--> Shaking, or no channel where the server is a plain one
 //! ```
 //!
 //! On the way in, what arrives goes into a buffer of the turn, through the engine, and on as
@@ -13,6 +14,7 @@
 //! show) may be code of the user's.
 
 mod seal;
+mod tunnel;
 
 use std::boxed::Box;
 use std::io;
@@ -51,6 +53,9 @@ enum Stage {
     /// A client has connected, and said nothing yet.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "made by servers of TLS alone"))]
     Fresh(Waiting),
+    /// A proxy is asked for a tunnel.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "made by clients alone"))]
+    Proxied(Box<tunnel::Proxied>),
     Shaking(Engine, Option<Waiting>),
     Open(Engine),
     /// It was plain HTTP, or has failed.
@@ -74,6 +79,10 @@ struct Fed {
     closed: bool,
     /// It is plain HTTP: the bytes are in the frame's buffer.
     plain: bool,
+    /// There is a tunnel now.
+    tunnelled: bool,
+    /// The proxy answered with this status: there is none.
+    refused: Option<u16>,
 }
 
 impl Channel {
@@ -84,12 +93,12 @@ impl Channel {
     }
 
     /// Begins a handshake with a server, once there is a connection.
-    #[cfg(all(feature = "tls", feature = "client"))]
+    #[cfg(feature = "client")]
     pub(crate) fn dialled(engine: Engine) -> Box<Self> {
         Box::new(Self::new(Stage::Shaking(engine, None), Micros::MAX))
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", feature = "client"))]
     fn new(stage: Stage, until: Micros) -> Self {
         let sealed = Out::new();
         Self { stage, sealed, until, session: None, cut: false, said_bye: false }
@@ -113,7 +122,7 @@ impl Channel {
     fn engine(&mut self) -> Option<&mut Engine> {
         match &mut self.stage {
             Stage::Shaking(engine, _) | Stage::Open(engine) => Some(engine),
-            Stage::Fresh(_) | Stage::Over => None,
+            Stage::Fresh(_) | Stage::Proxied(_) | Stage::Over => None,
         }
     }
 
@@ -121,7 +130,8 @@ impl Channel {
     fn kept(&self) -> usize {
         match &self.stage {
             Stage::Shaking(engine, _) | Stage::Open(engine) => engine.kept().len(),
-            Stage::Fresh(_) | Stage::Over => 0,
+            // A tunnel keeps less than a head, for a while.
+            Stage::Fresh(_) | Stage::Proxied(_) | Stage::Over => 0,
         }
     }
 
@@ -142,6 +152,9 @@ impl Channel {
     fn feed(&mut self, frame: &mut Frame, len: usize, size: usize) -> Result<Fed, Error> {
         let Frame { rx, sealed: input, .. } = frame;
         let input = input.get_mut(..size).unwrap_or_default();
+        if self.is_proxied() {
+            return self.tunnel(frame, len, size);
+        }
         if let Some(first) = input.first()
             && !self.begin(*first)?
         {
@@ -163,7 +176,8 @@ impl Channel {
         // What is said here is rare: a handshake, an alert.
         let mut pool = Pool::new(0);
         let fed = engine.feed(input, &mut plain, &mut Tx::new(sealed, &mut pool))?;
-        Ok(Fed { len: end, begun: fed.ready && !was_open, closed: fed.closed, plain: false })
+        let begun = fed.ready && !was_open;
+        Ok(Fed { len: end, begun, closed: fed.closed, ..Fed::default() })
     }
 
     /// Notes what was agreed on. Gives what a server's handshake was for.
@@ -214,14 +228,10 @@ pub(super) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
     }));
     match fed {
         Ok(Ok(fed)) if fed.plain => plain_http(h, frame, taken),
+        Ok(Ok(Fed { refused: Some(status), .. })) => fails(h, taken, Reason::Refused { status }),
+        Ok(Ok(fed)) if fed.tunnelled && fed.begun => tunnel::bare(h, frame, taken, &fed),
         Ok(Ok(fed)) => go_on(h, frame, taken, &fed),
-        Ok(Err(e)) => {
-            let lent = taken.lent;
-            let mut core = h.core();
-            core.put_channel(lent.id.index, taken.channel);
-            core.channel_failed(lent.id.index, Reason::Peer(e));
-            serve::finish(h, &mut core, lent, &Outcome::Fine);
-        }
+        Ok(Err(e)) => fails(h, taken, Reason::Peer(e)),
         Err(_) => {
             let lent = taken.lent;
             let mut core = h.core();
@@ -231,6 +241,15 @@ pub(super) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
             serve::finish(h, &mut core, lent, &Outcome::Fine);
         }
     }
+}
+
+/// Ends a connection that cannot be had, or goes on no more.
+fn fails(h: &Handle, taken: Taken, why: Reason) {
+    let lent = taken.lent;
+    let mut core = h.core();
+    core.put_channel(lent.id.index, taken.channel);
+    core.channel_failed(lent.id.index, why);
+    serve::finish(h, &mut core, lent, &Outcome::Fine);
 }
 
 /// Sends what waits, reads once, and takes handler and channel out. `None`: nothing to feed.
@@ -313,12 +332,17 @@ fn go_on(h: &Handle, frame: &mut Frame, taken: Taken, fed: &Fed) {
     let index = lent.id.index;
     let made = if fed.begun { complete(h, &mut channel, &mut lent) } else { Ok(()) };
     let mut core = h.core();
-    let cut = channel.cut;
+    let (cut, now) = (channel.cut, core.now);
+    if fed.tunnelled {
+        channel.until = now + core.limits.tls.handshake;
+    }
     core.put_channel(index, channel);
-    let now = core.now;
     let Some(slot) = core.slots.get_mut(index) else { return };
     if fed.closed {
         slot.flags.set(Flags::EOF);
+    }
+    if fed.tunnelled {
+        slot.note_stage_of(&mut lent.app, |stages| stages.tunnelled = Some(now));
     }
     if fed.begun {
         slot.flags.clear(Flags::SHAKING);
@@ -467,7 +491,9 @@ impl Core {
     }
 
     fn is_shaking(&self, index: u32) -> bool {
-        self.slots.get(index).is_some_and(|slot| slot.flags.has(Flags::SHAKING))
+        self.slots.get(index).is_some_and(|slot| {
+            slot.flags.has(Flags::SHAKING) && !slot.channel().is_some_and(Channel::is_proxied)
+        })
     }
 
     /// Looks whether a handshake has had its time.
@@ -475,8 +501,10 @@ impl Core {
         let now = self.now;
         let Some(slot) = self.slots.get(index) else { return };
         if slot.channel().is_none_or(|channel| channel.until <= now) {
-            self.stats.handshakes_failed += 1;
-            self.abort(index, Reason::Peer(tls::SLOW));
+            let shaking = self.is_shaking(index);
+            self.stats.handshakes_failed += u64::from(shaking);
+            let why = if shaking { Reason::Peer(tls::SLOW) } else { Reason::ConnectTimeout };
+            self.abort(index, why);
         } else {
             self.arm_deadline(index);
         }
@@ -487,19 +515,25 @@ impl Slot {
     /// Has the handshake of a dialled connection begin: there is a connection.
     pub(super) fn await_channel(&mut self, now: Micros, limits: &Limits) {
         if let Some(channel) = self.extra.as_mut().and_then(|e| e.channel.as_mut()) {
-            channel.until = now + limits.tls.handshake;
+            let proxied = channel.is_proxied();
+            channel.until =
+                now + if proxied { limits.client.connect } else { limits.tls.handshake };
         }
     }
 
     /// Notes that the handshake is complete: the time of what is asked begins.
     fn note_secured(&mut self, app: &mut App, now: Micros) {
+        self.note_stage_of(app, |stages| stages.secured = Some(now));
+        self.begin_output(app, now);
+    }
+
+    /// There is something to speak on: the time of what is asked begins.
+    fn begin_output(&mut self, app: &mut App, now: Micros) {
         self.since = if self.has_output() { now } else { Micros::ZERO };
         if let App::Client(asker) = app {
-            asker.stages.secured = Some(now);
-            // What the handshake took is no part of the request.
+            // What a handshake took is no part of the request.
             asker.base = self.sent;
         }
-        self.note_stage(|stages| stages.secured = Some(now));
         self.stack.connected(now);
     }
 }

@@ -128,6 +128,11 @@ impl Handle {
         let id = core.insert_dialled(stack, app);
         core.connections += 1;
         if let Some(channel) = channel {
+            if channel.is_proxied()
+                && let Some(slot) = core.slots.get_mut(id.index)
+            {
+                slot.note_stage(|stages| stages.proxied = true);
+            }
             core.begin_channel(id.index, channel);
         }
         let refused = match opened {
@@ -442,8 +447,15 @@ pub(crate) fn connected(core: &mut Core, net: &dyn Net, index: u32) -> Option<()
 impl Slot {
     /// Notes that a stage has been reached.
     pub(super) fn note_stage(&mut self, f: impl FnOnce(&mut Stages)) {
+        let mut app = core::mem::take(&mut self.app);
+        self.note_stage_of(&mut app, f);
+        self.app = app;
+    }
+
+    /// As above, where the handler is out of its slot.
+    pub(super) fn note_stage_of(&mut self, app: &mut App, f: impl FnOnce(&mut Stages)) {
         let beside = self.extra.as_mut().and_then(|extra| extra.stages.as_mut());
-        match (&mut self.app, beside) {
+        match (app, beside) {
             (App::Client(asker), _) => f(&mut asker.stages),
             (_, Some(stages)) => f(stages),
             _ => {}

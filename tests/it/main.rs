@@ -28,6 +28,8 @@ mod mqtt;
 #[cfg(unix)]
 mod names;
 mod pipeline;
+#[cfg(feature = "tls")]
+mod proxies;
 mod real;
 mod reentry;
 mod serving;

@@ -11,7 +11,7 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 
 const [program, modules, executablePath = '/usr/bin/chromium'] = process.argv.slice(2);
-const LIMIT = 90_000;       // milliseconds for everything
+const LIMIT = 150_000;       // milliseconds for everything
 const load = createRequire(resolve(modules, 'any.js'));
 const { chromium } = load('playwright-core');
 const mqtt = load('mqtt');
@@ -23,7 +23,7 @@ function expect(holds, otherwise) {
 }
 
 async function until(what, probe) {
-  for (const end = Date.now() + 20_000; Date.now() < end;) {
+  for (const end = Date.now() + 40_000; Date.now() < end;) {
     const found = await probe();
     if (found) return found;
     await new Promise(done => { setTimeout(done, 50); });

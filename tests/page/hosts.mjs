@@ -13,7 +13,7 @@ import { join, resolve } from 'node:path';
 import { sleep } from './program.mjs';
 
 const LIMIT = 180_000;      // milliseconds for everything
-const FULL = 8_000;         // milliseconds until the charts show something
+const FULL = 15_000;        // milliseconds until the charts show something
 const VIEW = { width: 480, height: 640 };
 const COLOURS = '48';       // of a picture: enough for a page, and small
 
@@ -105,7 +105,7 @@ async function shots(prices) {
   await sleep(FULL);
   const fed = shot('fed.png');
   prices.end();
-  await sleep(1_500);
+  await sleep(2_000);
   beside([fed, shot('unfed.png')], join(out, 'window.png'));
 }
 

@@ -13,19 +13,23 @@ use crate::{Res, install, sh};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
     Server,
+    /// As `Server`, over TLS.
+    ServerTls,
     Client,
 }
 
-/// `cargo xtask conformance autobahn [SET] [server|client]`: both roles unless one is named.
+/// `cargo xtask conformance autobahn [SET] [server [--tls]|client]`: both roles unless one is named.
 pub(crate) fn run(set: &str, role: Option<Role>) -> ExitCode {
     let mut steps = Steps::new(false);
-    if role != Some(Role::Client)
+    let server = role.unwrap_or(Role::Server);
+    if server != Role::Client
         && steps
             .step("release build", || sh::build_release().map(|()| Outcome::Passed(String::new())))
     {
-        steps.step(&format!("autobahn {set}, server"), || autobahn(set, Role::Server));
+        let how = if server == Role::ServerTls { "server over TLS" } else { "server" };
+        steps.step(&format!("autobahn {set}, {how}"), || autobahn(set, server));
     }
-    if role != Some(Role::Server) {
+    if role.is_none_or(|role| role == Role::Client) {
         steps.step(&format!("autobahn {set}, client"), || autobahn(set, Role::Client));
     }
     steps.finish()
@@ -44,7 +48,8 @@ pub(crate) fn autobahn(set: &str, role: Role) -> Res<Outcome> {
     };
     let script = script.to_string_lossy();
     let printed = match role {
-        Role::Server => server(&script, &env, set)?,
+        Role::Server => server(Server::start()?, "ws", &script, &env, set)?,
+        Role::ServerTls => server(Server::start_tls()?, "wss", &script, &env, set)?,
         Role::Client => client(&script, &env, set)?,
     };
     let summary = printed.lines().find(|line| line.contains(" OK, ")).unwrap_or_default();
@@ -56,11 +61,10 @@ pub(crate) fn autobahn(set: &str, role: Role) -> Res<Outcome> {
     }
 }
 
-fn server(script: &str, env: &Path, set: &str) -> Res<String> {
-    let server = Server::start()?;
+fn server(server: Server, scheme: &str, script: &str, env: &Path, set: &str) -> Res<String> {
     let port = server.port().to_string();
     let mut command = sh::command(1800, "bash", &[script, "server", &port, set]);
-    command.env("AB_URL", format!("ws://127.0.0.1:{port}/echo"));
+    command.env("AB_URL", format!("{scheme}://127.0.0.1:{port}/echo"));
     let printed = reported(&mut command, env, "autobahn")?;
     server.terminate()?;
     Ok(printed)

@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("valgrind", &["valgrind"]),
     ("mosquitto", &["mosquitto"]),
     ("mosquitto_pub", &["mosquitto-clients"]),
+    ("openssl", &["openssl"]),
     ("perl", &["perl"]),
     ("tclsh", &["tcl"]),
     ("wish", &["tk"]),

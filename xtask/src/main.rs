@@ -45,14 +45,17 @@ usage: cargo xtask COMMAND
   program                   the release program from outside: curl, `ws`, bad input, Chromium
   count [--quick] [--long]  allocations, system calls, wakeups, memory, instructions
   profile ws|plaintext      instructions an operation, by function
+  profile hpack             instructions to decode a block of nine fields
+  bench h2                  HTTP/2 beside others under h2load: a section of benches/RESULTS.md
   bench [--quick]           processor time beside the floor and beside others: benches/RESULTS.md
+  bench tls                 the same of TLS handshakes
   hosts [--quick]           what a guest costs in each loop, and what it does to it
   examples [NAME...]        lodger in other loops: builds the examples and checks them
   pictures                  takes the README's pictures anew: the page in four hosts, a window
   platforms                 type-checks lodger for macOS, FreeBSD, Windows and bare metal
-  conformance autobahn [quick|full|deflate|IDS [server|client]]
+  conformance autobahn [quick|full|deflate|IDS [server [--tls]|client]]
                             the WebSocket suite against the release program and a client
-  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto
+  mqtt interop|kill|bench   the broker: clients of others, killed 100 times, beside mosquitto and rumqttd
   conformance httpwg [FILTER]
                             an HTTP/2 suite against the release program
   fuzz [SECONDS] [TARGET]   each fuzz target for so long (default 60 s)
@@ -73,6 +76,8 @@ fn main() -> ExitCode {
             Some(plan) => count::run(plan),
             None => usage(),
         },
+        ["bench", "tls"] => bench::run_tls(),
+        ["bench", "h2"] => bench::h2::run(),
         ["bench", flags @ ..] => match bench::Plan::parse(flags) {
             Some(plan) => bench::run(plan),
             None => usage(),
@@ -85,11 +90,13 @@ fn main() -> ExitCode {
         ["pictures"] => pictures::run(),
         ["platforms"] => platforms::run(),
         ["profile", "ws"] => count::profile(Kind::WsEcho),
+        ["profile", "hpack"] => count::profile_hpack(),
         ["profile", "plaintext"] => count::profile(Kind::Plaintext),
         ["conformance", "autobahn", rest @ ..] => match rest {
             [] => conformance::run("quick", None),
             [set] => conformance::run(set, None),
             [set, "server"] => conformance::run(set, Some(Role::Server)),
+            [set, "server", "--tls"] => conformance::run(set, Some(Role::ServerTls)),
             [set, "client"] => conformance::run(set, Some(Role::Client)),
             _ => usage(),
         },

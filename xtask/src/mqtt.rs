@@ -116,7 +116,7 @@ pub(crate) fn in_browser() -> Res<Outcome> {
         let what = "no chromium, node, or npm packages mqtt and playwright-core";
         return Ok(Outcome::Skipped(what.into()));
     }
-    let mut node = sh::command(120, "node", &["tests/mqtt/browser.mjs"]);
+    let mut node = sh::command(180, "node", &["tests/mqtt/browser.mjs"]);
     let output = sh::check(node.arg(sh::lodger()).arg(modules))?;
     Ok(Outcome::Passed(sh::text(&output.stdout).trim().to_owned()))
 }

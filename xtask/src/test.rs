@@ -19,7 +19,12 @@ pub(crate) fn run() -> ExitCode {
     if steps.step("release build", || passed(sh::build_release())) {
         program::steps(&mut steps);
         count::steps(&mut steps, count::Plan::quick());
-        for (name, role) in [("server", Role::Server), ("client", Role::Client)] {
+        let roles = [
+            ("server", Role::Server),
+            ("server over TLS", Role::ServerTls),
+            ("client", Role::Client),
+        ];
+        for (name, role) in roles {
             steps.step(&format!("autobahn quick, {name}"), || conformance::autobahn("quick", role));
         }
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use lodger::Micros;
 
 use lodger::policy::Retry;
-use lodger::{Handle, Nested, Reason, Runtime, http, live::Live, ws};
+use lodger::{Handle, Nested, Reason, Runtime, Serve, http, live::Live, tls, ws};
 
 /// A server and a client, and what the host tells them.
 #[derive(Debug)]
@@ -55,20 +55,26 @@ impl Guest {
         let addr = env::var("LODGER_LISTEN").unwrap_or_else(|_| "127.0.0.1:0".into());
         let guest = Self::listening(&addr, env::var("LODGER_FEED").ok().as_deref())?;
         if let Some(addr) = guest.addr {
-            println!("listening on http://{addr}");
+            let scheme = if identity()?.is_some() { "https" } else { "http" };
+            println!("listening on {scheme}://{addr}");
             io::stdout().flush()?;
         }
         Ok(guest)
     }
 
-    /// As [`new`](Self::new), with what the environment says there, and without saying where.
+    /// As [`new`](Self::new), with what the environment says there, and without saying where. Over
+    /// TLS if `LODGER_CERTIFICATE` and `LODGER_KEY` name PEM files.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
     pub fn listening(addr: &str, feed: Option<&str>) -> io::Result<Self> {
         let (rt, state) = (Runtime::standalone()?, Rc::<State>::default());
-        let listener = rt.listen(addr, routes(&state)).map_err(|refused| refused.error)?;
+        let service = match identity()? {
+            Some(config) => tls::Server::new(&config, routes(&state)).into_service(),
+            None => routes(&state).into_service(),
+        };
+        let listener = rt.listen(addr, service).map_err(|refused| refused.error)?;
         if let Some(url) = feed {
             subscribe(&rt, url, &state)?;
         }
@@ -123,6 +129,14 @@ impl Guest {
             io::stdout().flush()?;
         }
         Ok(over)
+    }
+}
+
+/// Who the server is, if it is to speak TLS.
+fn identity() -> io::Result<Option<tls::ServerConfig>> {
+    match (env::var_os("LODGER_CERTIFICATE"), env::var_os("LODGER_KEY")) {
+        (Some(certificate), Some(key)) => tls::ServerConfig::from_files(certificate, key).map(Some),
+        _ => Ok(None),
     }
 }
 

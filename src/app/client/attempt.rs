@@ -94,14 +94,15 @@ impl Attempt {
         let client = self.client.clone();
         let (h, request) = (&client.0.h, self.request.clone());
         let (keeper, mut asker) = self.asker(url.origin(), None);
-        let (to, channel) = match client.0.way(url, false) {
+        let way = match client.0.way(url, false) {
             Ok(way) => way,
             Err(e) => return asker.refuse(h, Stage::Connect, Reason::Peer(e)),
         };
         let stack = Stack::Client(Box::new(h1::Client::new(h.now(), &h.core().limits.client)));
-        let id = h.dial(to, channel, (stack, App::Client(asker)), |stack, cx, tx| {
-            request.say(url, stack, cx, tx)
-        });
+        let id =
+            h.dial(way.place.to(), way.channel, (stack, App::Client(asker)), |stack, cx, tx| {
+                request.say(url, stack, cx, tx)
+            });
         request.seated(&client, id, &keeper);
     }
 

@@ -87,15 +87,15 @@ impl Client {
             dial.waiting.borrow_mut().push_back(job);
             return Ok(id);
         }
-        let (to, channel) = match self.0.way(url, true) {
-            Ok((to, channel)) => (to, channel),
+        let way = match self.0.way(url, true) {
+            Ok(way) => way,
             Err(e) => return Err((e, job)),
         };
         let client = self.clone();
         let waiting = RefCell::new(VecDeque::from([job]));
         let dial = Rc::new(Dial { client, origin, waiting });
         let opener: Rc<dyn Opener> = Rc::<Dial>::clone(&dial);
-        let id = h.dial_open(to, channel, opener);
+        let id = h.dial_open(way.place.to(), way.channel, opener);
         // One that is refused at once has ended by now.
         if shares && h.is_open(id) {
             self.0.pool.borrow_mut().begin(&dial.origin, id, &dial);

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::table::Table;
+use super::table::{Entry, Table};
 use super::{FIELD_OVERHEAD, huffman, integer, mark, statics};
 use crate::io::{FieldSpan, Span};
 use crate::proto::h1::Known;
@@ -41,7 +41,7 @@ pub enum Sized {
 }
 
 /// How many times over a limit a block may be and still be read to its end.
-const FLOOD: usize = 4;
+const FLOOD: i64 = 4;
 
 /// Reads the field blocks of one direction of a connection, in order.
 #[derive(Debug)]
@@ -49,11 +49,12 @@ pub struct Decoder {
     table: Table,
 }
 
-/// What one block has come to.
+/// What one block may still take; below zero it was over that limit.
+#[derive(Clone, Copy)]
 struct Tally {
-    fields: usize,
-    list: usize,
-    cookies: usize,
+    fields: i64,
+    list: i64,
+    cookies: i64,
 }
 
 impl Decoder {
@@ -86,15 +87,19 @@ impl Decoder {
         spans: &mut Vec<FieldSpan>,
     ) -> Result<Sized, Malformed> {
         let mut rest = block;
-        let mut tally = Tally { fields: 0, list: 0, cookies: 0 };
+        let mut tally = Tally::new(room);
         let mut at_start = true;
-        while let Some((&first, behind)) = rest.split_first() {
+        loop {
+            let all = rest.len();
+            rest = self.indexed_run(rest, &mut tally, arena, spans);
+            at_start &= rest.len() == all;
+            let Some((&first, behind)) = rest.split_first() else { break };
             rest = behind;
             let start = arena.len();
             let (name, known) = if first & 0x80 != 0 {
                 let index = integer::read(first, 7, &mut rest).ok_or(INTEGER)?;
-                // The commonest by far, and the bomb: counted before it is copied.
-                self.indexed(index, arena)?
+                let Some(found) = self.indexed(index, arena) else { return Err(INDEX) };
+                found
             } else if first & 0xE0 == 0x20 {
                 let max = integer::read(first, 5, &mut rest).ok_or(INTEGER)?;
                 self.resize(max, at_start)?;
@@ -104,36 +109,78 @@ impl Decoder {
             };
             at_start = false;
             let value = arena.len() - start - name;
-            tally.add(name + value, known);
-            match tally.judge(room) {
-                Sized::Fits => spans.push(FieldSpan {
+            tally.take(name + value, known);
+            if tally.fits() {
+                spans.push(FieldSpan {
                     name: span(start, name),
                     value: span(start + name, value),
                     known,
-                }),
-                Sized::Over => arena.truncate(start),
-                Sized::Flood => return Ok(Sized::Flood),
+                });
+            } else if tally.floods(room) {
+                return Ok(Sized::Flood);
+            } else {
+                arena.truncate(start);
             }
         }
-        Ok(tally.judge(room))
+        Ok(if tally.fits() { Sized::Fits } else { Sized::Over })
     }
 
-    /// RFC 7541, section 6.1. Gives the length of the name, and what it is known as.
-    #[inline]
-    fn indexed(&self, index: usize, arena: &mut Vec<u8>) -> Result<(usize, u8), Malformed> {
+    /// Reads indexed fields as far as they fit and their numbers take a byte: the commonest by far.
+    /// Gives what is left of the block.
+    fn indexed_run<'b>(
+        &self,
+        block: &'b [u8],
+        tally: &mut Tally,
+        arena: &mut Vec<u8>,
+        spans: &mut Vec<FieldSpan>,
+    ) -> &'b [u8] {
+        let mut rest = block;
+        while let Some((&first, behind)) = rest.split_first() {
+            if !(0x80..=0xFE).contains(&first) {
+                break;
+            }
+            let index = usize::from(first & 0x7F);
+            let (run, name, known) = match statics::get(index) {
+                Some(place) => (place.bytes(), u32::from(place.name), place.known),
+                None => match self.dynamic(index).map(|entry| (self.table.run(entry), entry)) {
+                    Some((Some(run), entry)) => (run, entry.name, entry.known),
+                    _ => break,
+                },
+            };
+            let before = *tally;
+            tally.take(run.len(), known);
+            if !tally.fits() {
+                *tally = before;
+                break;
+            }
+            let start = low(arena.len());
+            arena.extend_from_slice(run);
+            let (name, value) = (
+                Span { start, len: name },
+                Span { start: start.wrapping_add(name), len: low(run.len()).wrapping_sub(name) },
+            );
+            spans.push(FieldSpan { name, value, known });
+            rest = behind;
+        }
+        rest
+    }
+
+    /// RFC 7541, section 6.1. Gives the length of the name, and what it is known as; `None`: the
+    /// index names no entry.
+    fn indexed(&self, index: usize, arena: &mut Vec<u8>) -> Option<(usize, u8)> {
         if let Some(place) = statics::get(index) {
             arena.extend_from_slice(place.bytes());
-            return Ok((usize::from(place.name), place.known));
+            return Some((usize::from(place.name), place.known));
         }
         let entry = self.dynamic(index)?;
         self.table.copy(entry, arena);
-        Ok((entry.name as usize, entry.known))
+        Some((entry.name as usize, entry.known))
     }
 
+    /// Index 0, and what is beyond the table, name none.
     #[inline]
-    fn dynamic(&self, index: usize) -> Result<super::table::Entry, Malformed> {
-        let index = index.checked_sub(statics::COUNT + 1).ok_or(INDEX)?;
-        self.table.get(index).ok_or(INDEX)
+    fn dynamic(&self, index: usize) -> Option<Entry> {
+        self.table.get(index.wrapping_sub(statics::COUNT + 1))
     }
 
     /// RFC 7541, section 6.2.
@@ -169,7 +216,7 @@ impl Decoder {
             arena.extend_from_slice(place.name());
             return Ok(place.known);
         }
-        let entry = self.dynamic(index)?;
+        let entry = self.dynamic(index).ok_or(INDEX)?;
         self.table.copy_name(entry, arena);
         Ok(entry.known)
     }
@@ -188,21 +235,37 @@ impl Decoder {
 }
 
 impl Tally {
-    #[inline]
-    fn add(&mut self, len: usize, known: u8) {
-        self.fields += 1;
-        self.list = self.list.saturating_add(len + FIELD_OVERHEAD);
-        self.cookies += usize::from(known == Known::Cookie as u8);
+    fn new(room: &Room) -> Self {
+        let [fields, list, cookies] = [room.fields, room.list, room.cookies].map(signed);
+        Self { fields, list, cookies }
     }
 
     #[inline]
-    fn judge(&self, room: &Room) -> Sized {
-        if self.fields <= room.fields && self.list <= room.list && self.cookies <= room.cookies {
-            return Sized::Fits;
-        }
-        let flood = self.fields / FLOOD >= room.fields.max(1) || self.list / FLOOD >= room.list;
-        if flood { Sized::Flood } else { Sized::Over }
+    fn take(&mut self, len: usize, known: u8) {
+        self.fields -= 1;
+        self.list -= signed(len + FIELD_OVERHEAD);
+        self.cookies -= i64::from(known == Known::Cookie as u8);
     }
+
+    #[inline]
+    fn fits(&self) -> bool {
+        // None is below zero.
+        self.fields | self.list | self.cookies >= 0
+    }
+
+    /// Whether it is so far over a limit that it was no mistake.
+    #[cold]
+    fn floods(&self, room: &Room) -> bool {
+        let times =
+            |limit: usize, left: i64| (signed(limit) - left) / FLOOD >= signed(limit.max(1));
+        times(room.fields, self.fields) || times(room.list, self.list)
+    }
+}
+
+/// Limits are far below what does not fit.
+#[inline]
+fn signed(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX >> 1)
 }
 
 /// Appends a string: RFC 7541, section 5.2.
@@ -220,9 +283,14 @@ fn string(rest: &mut &[u8], arena: &mut Vec<u8>) -> Result<(), Malformed> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "an arena is bounded by the limits of a block")]
 fn span(start: usize, len: usize) -> Span {
-    Span { start: start as u32, len: len as u32 }
+    Span { start: low(start), len: low(len) }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "an arena is bounded by the limits of a block")]
+#[inline]
+const fn low(n: usize) -> u32 {
+    n as u32
 }
 
 const INTEGER: Malformed = Malformed("RFC 7541, 5.1: an integer is whole and not beyond bounds");

@@ -38,6 +38,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Gives name and value as one run of bytes.
+    #[inline]
     pub(super) fn bytes(self) -> &'static [u8] {
         let start = usize::from(self.start);
         let len = usize::from(self.name) + usize::from(self.value);

@@ -82,8 +82,15 @@ impl Table {
     /// Gives an entry; 0 is the newest.
     #[inline]
     pub(super) fn get(&self, index: usize) -> Option<Entry> {
-        let last = self.entries.len().checked_sub(1)?;
-        self.entries.get(last.checked_sub(index)?).copied()
+        // Beyond the oldest it wraps to where there is none either.
+        self.entries.get(self.entries.len().wrapping_sub(index).wrapping_sub(1)).copied()
+    }
+
+    /// Gives the name and the value of an entry as one run, unless the ring's end is within it.
+    #[inline]
+    pub(super) fn run(&self, entry: Entry) -> Option<&[u8]> {
+        let start = entry.start as usize;
+        self.ring.get(start..start + entry.len())
     }
 
     /// Appends the name and the value of an entry.
@@ -101,13 +108,17 @@ impl Table {
     fn copy_run(&self, start: usize, len: usize, out: &mut Vec<u8>) {
         match self.ring.get(start..start + len) {
             Some(run) => out.extend_from_slice(run),
-            None => {
-                let first = self.ring.get(start..).unwrap_or_default();
-                out.extend_from_slice(first);
-                let rest = self.ring.get(..len.saturating_sub(first.len())).unwrap_or_default();
-                out.extend_from_slice(rest);
-            }
+            None => self.copy_around(start, len, out),
         }
+    }
+
+    /// Of one that begins at the end of the ring and goes on at its front.
+    #[cold]
+    fn copy_around(&self, start: usize, len: usize, out: &mut Vec<u8>) {
+        let first = self.ring.get(start..).unwrap_or_default();
+        out.extend_from_slice(first);
+        let rest = self.ring.get(..len.saturating_sub(first.len())).unwrap_or_default();
+        out.extend_from_slice(rest);
     }
 
     /// Tells whether the bytes from `offset` of an entry on are `bytes`.

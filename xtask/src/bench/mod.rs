@@ -9,10 +9,12 @@ mod chart;
 mod cores;
 mod files;
 mod floor;
+pub(crate) mod h2;
 mod measure;
 mod report;
 mod rows;
 mod timers;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +26,7 @@ use crate::{Res, sh};
 pub(crate) use cores::Cores;
 use report::Report;
 pub(crate) use report::{HOSTS_HEADING, MQTT_HEADING, machine};
+pub(crate) use tls::run as run_tls;
 
 /// Descriptors for a row of 1,000 connections to each of four servers.
 const DESCRIPTORS: u32 = 20_000;
@@ -92,10 +95,15 @@ fn build() -> Res<Outcome> {
 
 /// Builds what lodger is compared with; without it the rest is measured all the same.
 fn build_peers() -> Res<Outcome> {
+    build_peer(&[])
+}
+
+/// Builds those that `which` names, or all.
+fn build_peer(which: &[&str]) -> Res<Outcome> {
     let manifest = ["--manifest-path", "benches/peers/Cargo.toml"];
     let target = sh::target("peers").to_string_lossy().into_owned();
     let into = ["--target-dir", target.as_str()];
-    let args = [&["build", "--release", "--locked"][..], &manifest, &into].concat();
+    let args = [&["build", "--release", "--locked"][..], &manifest, &into, which].concat();
     match sh::run(1800, "cargo", &args) {
         Ok(_) => Ok(Outcome::Passed(String::new())),
         Err(error) => Ok(Outcome::Skipped(format!("cannot be built: {error}"))),

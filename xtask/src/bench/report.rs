@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::chart;
 use super::cores::Cores;
 use super::measure::Cost;
 use super::rows::{Row, Server};
 use super::timers::Timer;
+use super::{chart, tls};
 use crate::steps::Outcome;
 use crate::{Res, sh};
 
@@ -32,9 +32,10 @@ impl Report {
         }
         std::fs::create_dir_all(folder)?;
         let path = folder.join("RESULTS.md");
-        // What `cargo xtask mqtt bench` and `cargo xtask hosts` wrote stays.
+        // What `cargo xtask bench h2`, `bench tls`, `mqtt bench` and `hosts` wrote stays.
         let old = std::fs::read_to_string(&path).unwrap_or_default();
-        let kept = old.find(MQTT_HEADING).or_else(|| old.find(HOSTS_HEADING));
+        let headings = [H2_HEADING, tls::HEADING, MQTT_HEADING, HOSTS_HEADING];
+        let kept = headings.iter().filter_map(|heading| old.find(heading)).min();
         let hosts = kept.and_then(|at| old.get(at..)).unwrap_or_default();
         let space = if hosts.is_empty() { "" } else { "\n" };
         std::fs::write(&path, format!("{}{space}{hosts}", self.page()?))?;
@@ -192,8 +193,12 @@ fn model(cpus: &str) -> Option<&str> {
     line.split_once(": ").map(|(_, model)| model.trim())
 }
 
+/// Where the part about HTTP/2 begins, which is in front of the one about brokers.
+pub(super) const H2_HEADING: &str = "## HTTP/2";
+
 /// Where the part about brokers begins, which is in front of the one about hosts.
 pub(crate) const MQTT_HEADING: &str = "## MQTT brokers";
+
 /// Where the part about hosts begins, which is to the page's end.
 pub(crate) const HOSTS_HEADING: &str = "## In other loops";
 

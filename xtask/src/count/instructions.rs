@@ -47,6 +47,35 @@ pub(crate) fn profile(kind: Kind) -> ExitCode {
     }
 }
 
+/// What a warm block of nine fields may cost to decode.
+const BLOCK_MOST: f64 = 1100.0;
+
+/// `cargo xtask profile hpack`: instructions to decode a block of nine fields that are in the tables.
+pub(crate) fn profile_hpack() -> ExitCode {
+    let each =
+        sh::run(1200, "cargo", &["build", "--release", "--locked", "-p", "lodger-bench-hpack"])
+            .and_then(|_| Ok((block_run(LONG)? - block_run(SHORT)?) / f64::from(LONG - SHORT)));
+    match each.and_then(|each| at_most(each, BLOCK_MOST, &format!("{each:.0} a block"))) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_run(times: u32) -> Res<f64> {
+    std::fs::create_dir_all(sh::target("count"))?;
+    let out = sh::target("count").join(format!("callgrind.hpack.{times}"));
+    let file = format!("--callgrind-out-file={}", out.display());
+    let program = sh::target("release/bench-hpack");
+    let args = ["-q", "--tool=callgrind", &file, &program.to_string_lossy(), &times.to_string()];
+    sh::run(120, "valgrind", &args)?;
+    let each = total(&out)?;
+    println!("{each:.0} instructions for {times} blocks");
+    Ok(each)
+}
+
 /// Gives the instructions an operation of each function, the dearest first.
 fn by_function(kind: Kind) -> Res<Vec<(String, f64)>> {
     let short = annotate(&whole_run(kind, SHORT)?)?;

@@ -11,7 +11,7 @@ mod memory;
 mod tls;
 
 pub(crate) use calls::each as calls;
-pub(crate) use instructions::{each as instructions, profile};
+pub(crate) use instructions::{each as instructions, profile, profile_hpack};
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -81,7 +81,10 @@ impl Report {
     }
 
     fn section(&self) -> Res<String> {
-        let mut page = format!("{HOSTS_HEADING}\n\n{INTRODUCTION}\n{}\n\n", self.machine);
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split_whitespace().next().unwrap_or("unknown");
+        let machine = format!("{} Afterwards: {load}.", self.machine);
+        let mut page = format!("{HOSTS_HEADING}\n\n{INTRODUCTION}\n{machine}\n\n");
         self.costs_of(&mut page)?;
         page.push_str(FOUND);
         for found in &self.found {

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod files;
+mod over_tls;
 mod peers;
 
 use std::io::Read;
@@ -42,6 +43,7 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.step("mqtt: the package mqtt over WebSocket", mqtt::over_websocket);
     steps.step("mqtt: a browser over WebSocket", mqtt::in_browser);
     peers::run(steps);
+    over_tls::run(steps);
     bad_input::run(steps);
     steps.step("the page in Chromium", page);
 }

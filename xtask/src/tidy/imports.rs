@@ -37,7 +37,8 @@ const PARTS: [Part; 9] = [
 const TIME: &str = "Micros";
 
 /// Protocols that may see another one's head types; `stack` sees all.
-const PROTOCOLS: [(&str, &str); 4] = [("ws", "h1"), ("h2", "h1"), ("h2", "hpack"), ("hpack", "h1")];
+const PROTOCOLS: [(&str, &str); 5] =
+    [("ws", "h1"), ("h2", "h1"), ("h2", "hpack"), ("hpack", "h1"), ("proxy", "h1")];
 
 /// Gives one line for each import that the table does not allow.
 pub(super) fn check(files: &[File]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::feed::{self, Feed};
 use crate::program::{PATIENCE, Program};
 use crate::ws::{BINARY, Client, TEXT};
-use crate::{Res, web};
+use crate::{Res, tls, web};
 
 /// What the program is to be like.
 pub(crate) struct Wanted {
@@ -20,8 +20,9 @@ const MESSAGES: usize = 10_000;
 
 /// Checks the program that `command` starts; gives a line of figures.
 pub(crate) fn run(wanted: &Wanted, command: &[String]) -> Res<String> {
+    tls::check(wanted, command).map_err(|e| format!("over TLS: {e}"))?;
     let mut server = Feed::start(0)?;
-    let mut program = Program::start(command, server.port())?;
+    let mut program = Program::start(command, server.port(), None)?;
     let port = program.port();
 
     let host = named(port, &wanted.host)?;
@@ -39,7 +40,7 @@ pub(crate) fn run(wanted: &Wanted, command: &[String]) -> Res<String> {
 
     let Echo { took, ticks } = echo;
     Ok(format!(
-        "{host}: {MESSAGES} messages over {CONNECTIONS} connections in {:.2} s with {ticks} ticks \
+        "{host}: echoes over TLS; {MESSAGES} messages over {CONNECTIONS} connections in {:.2} s with {ticks} ticks \
          of the host; the feed came back ({} messages); {} {}; left with 100 more ticks",
         took.as_secs_f64(),
         back.messages,
@@ -118,7 +119,7 @@ fn round(clients: &mut [Client], from: usize) -> Res {
 
 /// A message of its own for each number: text and binary, mostly short, now and then long enough
 /// for each form of the length.
-fn message(number: usize) -> (u8, Vec<u8>) {
+pub(crate) fn message(number: usize) -> (u8, Vec<u8>) {
     let length = match number % 1_000 {
         999 => 70_000,
         part if part % 100 == 99 => 1_000 + part,
@@ -163,7 +164,7 @@ fn leave(program: &mut Program, threads: usize) -> Res {
     if status.success() { Ok(()) } else { Err(format!("ended with {status}").into()) }
 }
 
-fn same_threads(found: usize, wanted: usize) -> Res {
+pub(crate) fn same_threads(found: usize, wanted: usize) -> Res {
     if found == wanted {
         return Ok(());
     }

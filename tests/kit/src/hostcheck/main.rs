@@ -1,8 +1,8 @@
 //! `hostcheck [--threads N] [--host TEXT] -- COMMAND...`: whether a program with lodger in its
 //! event loop keeps what the examples promise, seen from outside.
 //!
-//! It knows nothing of lodger: blocking sockets of std, and a WebSocket written for this. What the
-//! program has to offer is written in `foreign-loop-examples/README.md`.
+//! It knows nothing of lodger: blocking sockets of std, rustls over them, and a WebSocket written for
+//! this. What the program has to offer is written in `foreign-loop-examples/README.md`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
@@ -11,6 +11,7 @@ mod check;
 mod feed;
 mod program;
 mod sha1;
+mod tls;
 mod web;
 mod ws;
 

@@ -7,6 +7,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use crate::Res;
+use crate::tls::Certificate;
+use crate::web::Scheme;
 
 /// How long the program may take for what it is asked for. Long, since the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,10 +23,18 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `command` and waits until it says where it listens. Its errors go to ours.
-    pub(crate) fn start(command: &[String], feed: u16) -> Res<Self> {
+    /// Starts `command` and waits until it says where it listens, over TLS if it is to show a
+    /// certificate. Its errors go to ours.
+    pub(crate) fn start(command: &[String], feed: u16, tls: Option<&Certificate>) -> Res<Self> {
         let (name, args) = command.split_first().ok_or("no command")?;
-        let mut child = Command::new(name)
+        let mut command = Command::new(name);
+        for name in ["LODGER_CERTIFICATE", "LODGER_KEY"] {
+            command.env_remove(name);
+        }
+        if let Some(files) = tls {
+            command.env("LODGER_CERTIFICATE", files.certificate()).env("LODGER_KEY", files.key());
+        }
+        let mut child = command
             .args(args)
             .env("LODGER_LISTEN", "127.0.0.1:0")
             .env("LODGER_FEED", format!("ws://127.0.0.1:{feed}/"))
@@ -41,7 +51,8 @@ impl Program {
         });
         let server = child.id();
         let mut program = Self { child, lines, server, port: 0 };
-        let line = program.line_with("listening on http://")?;
+        let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let line = program.line_with(&format!("listening on {}://", scheme.name()))?;
         program.port = port_of(&line).ok_or("no port in the line that says where it listens")?;
         program.server = owner_of(program.port)?.ok_or("nobody listens on the port it said")?;
         Ok(program)
@@ -82,23 +93,38 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Ends it without a goodbye; what has started it may tidy up.
+    pub(crate) fn kill(&mut self) -> Res {
+        self.kill_server();
+        self.wait().map(drop)
+    }
+
+    fn kill_server(&mut self) {
+        // One that has ended by itself is as good.
+        if self.server == self.child.id() {
+            let _ = self.child.kill();
+        } else {
+            let _ = Command::new("kill").args(["-9", &self.server.to_string()]).status();
+        }
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         if let Ok(Some(_)) = self.child.try_wait() {
             return;
         }
-        if self.server != self.child.id() {
-            let _ = Command::new("kill").args(["-9", &self.server.to_string()]).status();
-        }
+        self.kill_server();
         // Nothing is left to be done about a process that cannot be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Finds the port in a line that holds `http://HOST:PORT`.
+/// Finds the port in a line that holds `http://HOST:PORT`, or the same with another scheme.
 fn port_of(line: &str) -> Option<u16> {
-    let (_, rest) = line.split_once("http://")?;
+    let (_, rest) = line.split_once("://")?;
     let authority = rest.split(['/', ' ']).next()?;
     authority.rsplit_once(':')?.1.parse().ok()
 }

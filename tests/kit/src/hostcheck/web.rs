@@ -6,6 +6,26 @@ use std::net::TcpStream;
 use crate::Res;
 use crate::program::PATIENCE;
 
+/// What bytes go through: a socket, or TLS over one.
+pub(crate) trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+/// How a server is reached.
+#[derive(Clone, Copy)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// Opens a connection that gives up when nothing comes for long.
 pub(crate) fn connect(port: u16) -> Res<TcpStream> {
     let peer = TcpStream::connect(("127.0.0.1", port))?;
@@ -17,7 +37,11 @@ pub(crate) fn connect(port: u16) -> Res<TcpStream> {
 
 /// Asks for `path` and gives the body of the answer, which must be a 200.
 pub(crate) fn get(port: u16, path: &str) -> Res<String> {
-    let mut peer = connect(port)?;
+    get_over(Box::new(connect(port)?), port, path)
+}
+
+/// As [`get`], over a connection to `port` that was opened for it.
+pub(crate) fn get_over(mut peer: Box<dyn Stream>, port: u16, path: &str) -> Res<String> {
     let ask = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     peer.write_all(ask.as_bytes())?;
     let mut answer = Vec::new();
@@ -33,7 +57,7 @@ pub(crate) fn get(port: u16, path: &str) -> Res<String> {
 }
 
 /// Reads to the empty line that ends a head, and no byte more.
-pub(crate) fn read_head(peer: &mut TcpStream) -> Res<String> {
+pub(crate) fn read_head(peer: &mut dyn Stream) -> Res<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

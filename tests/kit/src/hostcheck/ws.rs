@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::sha1::{base64, sha1};
+use crate::web::{Scheme, Stream};
 use crate::{Res, web};
 
 /// Opcodes of RFC 6455, section 5.2.
@@ -11,15 +12,24 @@ pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 
 /// A client's end.
-pub(crate) struct Client(TcpStream);
+pub(crate) struct Client(Box<dyn Stream>);
 
 impl Client {
     /// Opens one as a page of the same server would, and checks the answer (section 4.1).
     pub(crate) fn open(port: u16, path: &str) -> Res<Self> {
+        Self::open_over(Box::new(web::connect(port)?), (Scheme::Http, port), path)
+    }
+
+    /// As [`open`](Self::open), over a connection to `port` that was opened for it.
+    pub(crate) fn open_over(
+        mut peer: Box<dyn Stream>,
+        (scheme, port): (Scheme, u16),
+        path: &str,
+    ) -> Res<Self> {
         const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-        let mut peer = web::connect(port)?;
+        let (scheme, host) = (scheme.name(), format!("127.0.0.1:{port}"));
         let ask = format!(
-            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {scheme}://{host}\r\n\
              Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: {KEY}\r\n\r\n"
         );

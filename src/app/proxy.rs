@@ -1,0 +1,181 @@
+//! Which proxy leads to which server.
+
+use std::boxed::Box;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use super::url::{Place, Url};
+use crate::Error;
+use crate::proto::proxy::{Kind, Login, Tunnel};
+
+/// A proxy that makes tunnels: CONNECT of HTTP, or SOCKS5. It is told the server's name, and looks it
+/// up itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proxy {
+    kind: Kind,
+    place: Place,
+    login: Option<Login>,
+}
+
+impl Proxy {
+    /// Reads `http://name:password@host:port` or `socks5://…` (also `socks5h://…`, which is the same
+    /// here). Name and password are percent-encoded where they must be; the port is 80 or 1080
+    /// unless it is said. Without a scheme it is http.
+    ///
+    /// # Errors
+    ///
+    /// `Caller`: it is none of these; TLS to a proxy is not spoken.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let (kind, port) = match &*scheme.to_ascii_lowercase() {
+            "http" => (Kind::Http, 80),
+            "socks5" | "socks5h" => (Kind::Socks5, 1080),
+            _ => return Err(Error::misuse("a proxy is http://host:port or socks5://host:port")),
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (login, host) = match authority.rsplit_once('@') {
+            Some((login, host)) => (Some(login), host),
+            None => (None, authority),
+        };
+        let place = Place::parse(host, port)?;
+        let login = login.map(|login| {
+            let (name, password) = login.split_once(':').unwrap_or((login, ""));
+            Login::new(&decoded(name)?, &decoded(password)?)
+        });
+        Ok(Self { kind, place, login: login.transpose()? })
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Prepares a tunnel to a server.
+    pub(super) fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, Error> {
+        Tunnel::new(self.kind, host, port, self.login.clone())
+    }
+}
+
+/// Reads what is percent-encoded: RFC 3986, section 2.1.
+fn decoded(text: &str) -> Result<String, Error> {
+    let wrong = Error::misuse("a proxy's login is percent-encoded UTF-8");
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(wrong) };
+        bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong)
+}
+
+/// Which proxies lead to which servers. By default none is used. Unix sockets are always reached
+/// directly.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    plain: Option<Proxy>,
+    secure: Option<Proxy>,
+    except: Vec<Box<str>>,
+}
+
+impl Proxies {
+    /// Has everything go through this one.
+    pub fn all(proxy: &Proxy) -> Self {
+        Self { plain: Some(proxy.clone()), secure: Some(proxy.clone()), except: Vec::new() }
+    }
+
+    /// Has what is plain (http, ws) go through this one, or directly.
+    #[must_use]
+    pub fn plain(mut self, proxy: Option<&Proxy>) -> Self {
+        self.plain = proxy.cloned();
+        self
+    }
+
+    /// Has what goes by TLS (https, wss) go through this one, or directly.
+    #[must_use]
+    pub fn secure(mut self, proxy: Option<&Proxy>) -> Self {
+        self.secure = proxy.cloned();
+        self
+    }
+
+    /// Reaches these directly: names and addresses, separated by commas or spaces. A name stands for
+    /// those that end in it as well, with or without a dot before it; `*` for all; with a port behind
+    /// a colon, for that alone. Networks (10.0.0.0/8) are not known.
+    #[must_use]
+    pub fn except(mut self, list: &str) -> Self {
+        let names = list.split([',', ' ']).map(|name| name.trim().trim_start_matches('.'));
+        self.except.extend(names.filter(|n| !n.is_empty()).map(|n| n.to_ascii_lowercase().into()));
+        self
+    }
+
+    /// Gives the proxy that leads to a server, with the server's host and port.
+    pub(super) fn to<'a>(&'a self, url: &'a Url) -> Option<(&'a Proxy, &'a str, u16)> {
+        let Place::Tcp { name, port } = &url.place else { return None };
+        let proxy = if url.secure { &self.secure } else { &self.plain };
+        let direct = self.except.iter().any(|rule| is_meant(rule, name, *port));
+        proxy.as_ref().filter(|_| !direct).map(|proxy| (proxy, &**name, *port))
+    }
+}
+
+/// Whether a server is one that a rule stands for.
+fn is_meant(rule: &str, name: &str, port: u16) -> bool {
+    if rule == "*" {
+        return true;
+    }
+    let name = name.to_ascii_lowercase();
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
+    let bare = bare.trim_end_matches('.');
+    let (rule, of) = match rule.rsplit_once(':') {
+        // Colons within an address are no ports.
+        Some((host, of)) if !host.contains(':') || host.ends_with(']') => (host, Some(of)),
+        _ => (rule, None),
+    };
+    let rule = rule.strip_prefix('[').and_then(|rule| rule.strip_suffix(']')).unwrap_or(rule);
+    let within =
+        bare.strip_suffix(rule).is_some_and(|front| front.is_empty() || front.ends_with('.'));
+    within && of.is_none_or(|of| of == port.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_read_with_its_login() {
+        let shown = |text: &str| std::format!("{:?}", Proxy::parse(text).unwrap());
+
+        assert!(shown("http://a").contains("port: 80"));
+        assert!(shown("SOCKS5h://[::1]").contains("port: 1080"));
+        assert!(shown("a:3128/").contains("port: 3128"));
+        let login = Proxy::parse("socks5://m%40e:p%3Aw@h:1").unwrap().login;
+        assert_eq!(login, Some(Login::new("m@e", "p:w").unwrap()));
+        assert!(!shown("http://me:secret@h:1").contains("secret"));
+        for text in
+            ["https://a:1", "http://", "http://a:x", "http://%zz:b@a", "http://:b@a", "ftp://a"]
+        {
+            assert!(Proxy::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn exceptions_are_names_and_those_within_them() {
+        let proxies = Proxies::all(&Proxy::parse("http://p:1").unwrap());
+        let proxies = proxies.except("example.org, .corp 127.0.0.1,::1,only:81");
+        let used = |url: &str| proxies.to(&Url::parse(url).unwrap()).is_some();
+
+        for direct in
+            ["example.org", "A.Example.org", "x.corp", "corp", "127.0.0.1", "[::1]", "only:81"]
+        {
+            assert!(!used(&std::format!("http://{direct}/")), "{direct}");
+        }
+        for through in ["anexample.org", "example.org.uk", "127.0.0.2", "only", "only:82", "[::2]"]
+        {
+            assert!(used(&std::format!("http://{through}/")), "{through}");
+        }
+        assert!(!used("unix:/run/x"));
+        assert!(proxies.clone().except("*").to(&Url::parse("http://a").unwrap()).is_none());
+    }
+}

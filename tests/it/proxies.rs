@@ -1,0 +1,320 @@
+//! Clients through proxies: CONNECT and SOCKS5, plain and by TLS, and what goes wrong there.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use lodger::http::{Client, Failure, Proxies, Proxy, Stage, Whole};
+use lodger::sim::Faults;
+use lodger::{ConnId, Handle, Limits, Reason, http, raw, tls, ws};
+use lodger_backend::{Addr, Trigger};
+
+use crate::kit::{self, Echo, Log, Rig, TRIGGERS, ms, secs};
+use crate::tls::configs;
+
+/// A proxy by hand, at port 81: every tunnel leads to the rig's server.
+struct Front {
+    log: Log,
+    input: Vec<u8>,
+    stage: Step,
+    back: Option<ConnId>,
+}
+
+#[derive(PartialEq)]
+enum Step {
+    First,
+    Login,
+    Request,
+    Through,
+}
+
+struct Back {
+    front: ConnId,
+    hello: &'static [u8],
+}
+
+impl raw::Handler for Back {
+    fn open(&mut self, cx: &mut raw::Cx<'_>) {
+        _ = cx.runtime().send_bytes(self.front, self.hello);
+    }
+
+    fn data(&mut self, cx: &mut raw::Cx<'_>, bytes: &[u8]) {
+        _ = cx.runtime().send_bytes(self.front, bytes);
+    }
+
+    fn end(&mut self, cx: &mut raw::Cx<'_>) {
+        _ = cx.runtime().close_bytes(self.front);
+    }
+}
+
+const SOCKS_HELLO: &[u8] = b"\x05\0\0\x01\0\0\0\0\0\0";
+
+impl Front {
+    fn through(&mut self, h: &Handle, front: ConnId, hello: &'static [u8]) {
+        let to = Addr::parse("127.0.0.1:80").unwrap();
+        self.back = Some(h.connect(&to, Back { front, hello }));
+        self.stage = Step::Through;
+        self.input.clear();
+    }
+
+    fn step(&mut self, cx: &mut raw::Cx<'_>) {
+        let input = self.input.clone();
+        match self.stage {
+            Step::First if input[0] == b'C' => {
+                let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
+                    return;
+                };
+                let head = std::str::from_utf8(&input[..end]).unwrap();
+                let line = head.lines().next().unwrap();
+                let login = head.lines().find(|line| line.starts_with("Proxy-Auth"));
+                self.log.add(format!("{line} {}", login.unwrap_or("-")));
+                let (h, id) = (cx.runtime().clone(), cx.id());
+                self.through(&h, id, b"HTTP/1.1 200 fine\r\nContent-Length: 5\r\n\r\n");
+            }
+            Step::First if input.len() == 2 + usize::from(*input.get(1).unwrap_or(&9)) => {
+                let with = input[2..].contains(&2);
+                cx.send(if with { b"\x05\x02" } else { b"\x05\0" }).unwrap();
+                self.stage = if with { Step::Login } else { Step::Request };
+                self.input.clear();
+            }
+            Step::Login if input.len() == 11 => {
+                self.log.add(format!("login {:?}", std::str::from_utf8(&input).unwrap()));
+                cx.send(b"\x01\0").unwrap();
+                self.stage = Step::Request;
+                self.input.clear();
+            }
+            Step::Request if input.len() > 5 && input.len() == 7 + usize::from(input[4]) => {
+                self.log.add(format!("socks {}", input[5..].escape_ascii()));
+                let (h, id) = (cx.runtime().clone(), cx.id());
+                self.through(&h, id, SOCKS_HELLO);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl raw::Handler for Front {
+    fn data(&mut self, cx: &mut raw::Cx<'_>, bytes: &[u8]) {
+        if let (Step::Through, Some(back)) = (&self.stage, self.back) {
+            _ = cx.runtime().send_bytes(back, bytes);
+            return;
+        }
+        self.input.extend_from_slice(bytes);
+        self.step(cx);
+    }
+
+    fn closed(&mut self, cx: &mut raw::Cx<'_>, _why: Reason) {
+        if let Some(back) = self.back {
+            _ = cx.runtime().close_bytes(back);
+        }
+    }
+}
+
+fn proxy(rig: &Rig) -> Log {
+    let log = Log::default();
+    let into = log.clone();
+    let front = move |_: &raw::Accepted<'_>| {
+        let log = into.clone();
+        Some(Front { log, input: Vec::new(), stage: Step::First, back: None })
+    };
+    rig.rt.listen("127.0.0.1:81", raw::Server::new(front)).unwrap();
+    log
+}
+
+fn get(rig: &Rig, client: &Client, url: &str) -> Result<Whole, Failure> {
+    let got = Rc::new(RefCell::new(Vec::new()));
+    let into = Rc::clone(&got);
+    client.get(url).whole(1 << 20, move |result| into.borrow_mut().push(result));
+    rig.run_for(secs(30));
+    assert_eq!(got.borrow().len(), 1, "told exactly once");
+    got.borrow_mut().pop().unwrap()
+}
+
+fn served() -> http::Server {
+    http::Server::new()
+        .get("/", |req, res| res.text(if req.tls().is_some() { "by TLS" } else { "plain" }))
+        .ws("/echo", |_| Ok(Echo))
+}
+
+fn through(url: &str) -> Proxies {
+    Proxies::all(&Proxy::parse(url).unwrap())
+}
+
+const PROXIES: [(&str, &[&str]); 3] = [
+    (
+        "http://me:secret@127.0.0.1:81",
+        &["CONNECT far.test:443 HTTP/1.1 Proxy-Authorization: Basic bWU6c2VjcmV0"],
+    ),
+    ("socks5://127.0.0.1:81", &["socks far.test\\x01\\xbb"]),
+    (
+        "socks5h://me:secret@127.0.0.1:81",
+        &["login \"\\u{1}\\u{2}me\\u{6}secret\"", "socks far.test\\x01\\xbb"],
+    ),
+];
+
+/// Nobody here knows far.test: its name goes to the proxy.
+#[test]
+fn https_goes_through_a_tunnel() {
+    for trigger in TRIGGERS {
+        for (url, heard) in PROXIES {
+            let rig = Rig::new(trigger);
+            let (server, trust) = configs(&["far.test"]);
+            rig.serve(tls::Server::new(&server, served()));
+            let log = proxy(&rig);
+            let client = Client::new(&rig.rt);
+            client.tls(&trust);
+            client.proxies(&through(url));
+
+            let whole = get(&rig, &client, "https://far.test/").unwrap();
+
+            assert_eq!((whole.status, &*whole.body), (200, &b"by TLS"[..]), "{url}");
+            assert!(whole.timing.connect.is_some() && whole.timing.tls.is_some());
+            assert!(whole.timing.name.is_none());
+            assert_eq!(log.take(), heard, "{trigger:?}");
+            rig.run_for(secs(60));
+            assert_eq!(rig.rt.stats().open, 0, "{url} {trigger:?}");
+            rig.end();
+        }
+    }
+}
+
+#[test]
+fn plain_requests_and_websockets_go_through_tunnels_too() {
+    let mut faults = Faults::none();
+    (faults.short_reads, faults.short_writes, faults.would_block) = (300, 300, 200);
+    for (seed, faults) in [(1, Faults::none()), (2, faults), (3, faults), (4, faults)] {
+        for (url, _) in PROXIES {
+            let rig = Rig::with(Trigger::Edge, Limits::default(), seed, faults);
+            rig.serve(served());
+            let log = proxy(&rig);
+            let client = Client::new(&rig.rt);
+            client.proxies(&through(url));
+
+            assert_eq!(get(&rig, &client, "http://far.test/").unwrap().body, b"plain");
+            let before = log.take().len();
+            let heard = Log::default();
+            let own = ws::Client::new("ws://far.test/echo").proxies(&through(url));
+            let first = own.connect(&rig.rt, Says(heard.clone())).unwrap();
+            let shared = ws::Client::new("ws://far.test/echo").by(&client);
+            let second = shared.connect(&rig.rt, Says(heard.clone())).unwrap();
+            rig.run_for(secs(1));
+
+            assert_eq!(heard.take(), ["Text(\"hello\")", "Text(\"hello\")"], "{seed} {url}");
+            assert_eq!(log.take().len(), before * 2);
+            first.close(1000);
+            second.close(1000);
+            rig.run_for(secs(60));
+            assert_eq!(rig.rt.stats().open, 0);
+            rig.end();
+        }
+    }
+}
+
+struct Says(Log);
+
+impl ws::Handler for Says {
+    fn open(&mut self, cx: &mut ws::Cx<'_>) {
+        cx.send(ws::Message::Text("hello")).unwrap();
+    }
+
+    fn message(&mut self, _cx: &mut ws::Cx<'_>, message: ws::Message<'_>) {
+        self.0.add(format!("{message:?}"));
+    }
+
+    fn closed(&mut self, _cx: &mut ws::Cx<'_>, why: Reason) {
+        if !matches!(why, Reason::Closed { .. }) {
+            self.0.add(format!("closed {}", kit::name(why)));
+        }
+    }
+}
+
+#[test]
+fn exceptions_are_reached_directly() {
+    let rig = Rig::new(Trigger::Edge);
+    rig.serve(served());
+    let log = proxy(&rig);
+    let client = Client::new(&rig.rt);
+    client.proxies(&through("http://127.0.0.1:81").except("127.0.0.1"));
+
+    assert_eq!(get(&rig, &client, "http://127.0.0.1/").unwrap().body, b"plain");
+
+    assert!(log.take().is_empty());
+    rig.end();
+}
+
+/// Answers every connection with these bytes, again and again if `forever`, and ends it if told.
+struct Hostile(&'static [u8], bool, bool);
+
+impl raw::Handler for Hostile {
+    fn data(&mut self, cx: &mut raw::Cx<'_>, _bytes: &[u8]) {
+        cx.send(self.0).unwrap();
+        if self.1 {
+            cx.timer(0, ms(1)).unwrap();
+        }
+        if self.2 {
+            cx.close();
+        }
+    }
+
+    fn timer(&mut self, cx: &mut raw::Cx<'_>, _tag: u64) {
+        if cx.send(self.0).is_ok() {
+            cx.timer(0, ms(1)).unwrap();
+        }
+    }
+}
+
+/// What a hostile proxy does to a request; gives the failure, which has its stage.
+fn fails(kind: &str, bytes: &'static [u8], forever: bool, ends: bool) -> Failure {
+    let rig = Rig::new(Trigger::Edge);
+    let make = move |_: &raw::Accepted<'_>| Some(Hostile(bytes, forever, ends));
+    rig.rt.listen("127.0.0.1:81", raw::Server::new(make)).unwrap();
+    let (_, trust) = configs(&["far.test"]);
+    let failure = |url: &str| {
+        let client = Client::new(&rig.rt);
+        client.tls(&trust);
+        client.proxies(&through(&format!("{kind}://127.0.0.1:81")));
+        get(&rig, &client, url).unwrap_err()
+    };
+    let (plain, secure) = (failure("http://far.test/"), failure("https://far.test/"));
+    assert_eq!((plain.stage, plain.why), (secure.stage, secure.why));
+    assert!(plain.never_sent && plain.timing.connect.is_some());
+    assert_eq!(rig.rt.stats().handshakes_failed, 0);
+    rig.run_for(secs(60));
+    rig.end();
+    plain
+}
+
+#[test]
+fn what_a_proxy_does_wrong_is_told_with_its_stage() {
+    let refused = fails("http", b"HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n", false, false);
+    assert_eq!((refused.stage, refused.why), (Stage::Proxy, Reason::Refused { status: 407 }));
+    assert_eq!(refused.to_string(), "no way through the proxy: refused with status 407");
+    let socks = fails("socks5", b"\x05\xff", false, false);
+    assert!(socks.to_string().contains("wants a name and password"), "{socks}");
+    for (kind, bytes, forever) in [
+        ("http", &b"SSH-2.0-x\r\n"[..], false),
+        (
+            "http",
+            b"x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n",
+            true,
+        ),
+        ("http", b"HTTP/1.1 100 x\r\n\r\n", true),
+        ("socks5", b"HTTP/1.1 400 x\r\n\r\n", false),
+        ("socks5", b"\x05\x00\x05\x01\0\x01\0\0\0\0\0\0", false),
+    ] {
+        let failure = fails(kind, bytes, forever, false);
+        assert_eq!(failure.stage, Stage::Proxy, "{failure}");
+        assert!(matches!(failure.why, Reason::Peer(_)), "{failure}");
+    }
+    assert_eq!(fails("socks5", b"\x05", false, false).why, Reason::ConnectTimeout);
+    assert_eq!(fails("http", b"HTTP/1.1 2", false, true).why, Reason::Eof);
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_no_connection() {
+    let rig = Rig::new(Trigger::Edge);
+    let client = Client::new(&rig.rt);
+    client.proxies(&through("http://127.0.0.1:81"));
+
+    assert_eq!(get(&rig, &client, "http://far.test/").unwrap_err().stage, Stage::Connect);
+    rig.end();
+}
