@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "a program that reports to others")]
+#![expect(clippy::disallowed_types, reason = "the peer of a real socket")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
