@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use lodger::mqtt::{
     AuthStep, Bridge, Broker, BrokerConfig, Client, ClientEvent, Code, Connect, Connection, Device,
-    Direction, Handler, MemoryJournal, Options, Outgoing, Publish, Published, Qos, Server, Version,
+    Direction, Handler, MemoryJournal, Options, Outgoing, Publish, Published, Qos, QueueFull,
+    Server, Version,
 };
 use lodger::policy::Retry;
 use lodger::sim::Wire;
@@ -233,6 +234,41 @@ fn a_queue_that_is_full_says_so_and_then_that_there_is_room() {
     rig.run_for(secs(30));
 
     assert_eq!((room.get(), client.pending()), (1, 0));
+    rig.end();
+}
+
+#[test]
+fn the_oldest_make_room_and_hear_so_but_not_for_what_never_fits() {
+    let mut limits = Limits::default();
+    limits.mqtt.queued = 3;
+    limits.mqtt.queued_bytes = 3_000;
+    let rig = Rig::limited(Trigger::Edge, limits);
+    let log = Log::default();
+    let client = Client::new(URL).retry(Retry::default()).queue_full(QueueFull::DropOldest);
+    let client = client.connect(&rig.rt).unwrap();
+    let publish = |name: &'static str, size: usize| {
+        let payload = vec![b'x'; size];
+        let message = Outgoing::new(name, &payload).qos(Qos::AtLeastOnce);
+        let log = log.clone();
+        client.publish_then(message, move |_, end| log.add(format!("{name} {end:?}")))
+    };
+    for name in ["a", "b", "c", "d"] {
+        publish(name, 500).unwrap();
+    }
+    // Too long for the whole queue: nobody goes for it.
+    publish("e", 3_000).unwrap_err();
+    // Needs the room of two.
+    publish("f", 2_000).unwrap();
+    rig.run_for(ms(20));
+    assert_eq!(log.take(), ["a Lost", "b Lost", "c Lost"]);
+
+    broker(&rig);
+    rig.run_for(secs(30));
+
+    assert_eq!(
+        (log.take(), client.pending()),
+        (vec!["d Acknowledged".into(), "f Acknowledged".into()], 0)
+    );
     rig.end();
 }
 

@@ -22,7 +22,9 @@ use crate::proto::mqtt::{
 use crate::proto::tls::ClientConfig;
 use crate::runtime::{Handle, Reason, SendError};
 
+mod journal;
 mod link;
+mod publish;
 mod shared;
 
 /// What happens to a client, for whoever wants to know.

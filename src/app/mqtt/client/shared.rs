@@ -6,27 +6,24 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::format;
-use std::io;
 use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
-use lodger_backend::{Journal, Micros};
+use lodger_backend::Micros;
 
 use super::link::ClientLink;
-use super::{Client, ClientEvent, OnMessage, Published, QueueFull};
-use crate::app::mqtt::log::{self, Fields, Log, kind};
-use crate::app::mqtt::outgoing::Outgoing;
-use crate::app::mqtt::stored::{self, Clock};
+use super::{Client, ClientEvent, OnMessage, Published};
+use crate::app::mqtt::log::Log;
 use crate::app::url::Url;
 use crate::proto::mqtt::{
-    Code, Connect, Disconnect, Item, Message, Mqtt, Next, Offer, Options, Properties, Property,
-    PropertyList, Qos, Session, Version, Will, check_topic,
+    Code, Connect, Disconnect, Mqtt, Options, Properties, Property, PropertyList, Session, Version,
+    Will,
 };
 use crate::proto::stack::Stack;
 use crate::runtime::handler::App;
 use crate::runtime::handler::mqtt::Port;
-use crate::runtime::{Gone, Handle, Reason, SendError, TimerId};
+use crate::runtime::{Handle, Reason, TimerId};
 use crate::{Error, MqttLimits};
 
 /// Tells a user what became of a message.
@@ -35,7 +32,7 @@ pub(super) type Done = Box<dyn FnOnce(&Handle, Published)>;
 /// A message whose end somebody waits for.
 pub(super) struct Sent {
     pub(super) done: Option<Done>,
-    timer: Option<TimerId>,
+    pub(super) timer: Option<TimerId>,
 }
 
 /// All users of one filter.
@@ -73,7 +70,14 @@ pub(super) struct State {
     /// What the server said in its DISCONNECT or CONNACK.
     pub(super) code: Option<Code>,
     /// What is under way, for another program after this one.
-    log: Log,
+    pub(super) log: Log,
+}
+
+impl State {
+    /// The connection, if the server has accepted it.
+    pub(super) fn port_up(&self) -> Option<Port> {
+        self.port.clone().filter(|_| self.up)
+    }
 }
 
 pub(super) struct Shared {
@@ -236,181 +240,6 @@ impl Shared {
     }
 }
 
-/// Messages out.
-impl Shared {
-    pub(super) fn publish(
-        self: &Rc<Self>,
-        message: Outgoing<'_>,
-        done: Option<Done>,
-    ) -> Result<(), SendError> {
-        check_topic(message.topic(), &self.limits)?;
-        if self.stopped.get() {
-            return Err(Gone.into());
-        }
-        let mut state = self.state.borrow_mut();
-        let mut publish = message.publish();
-        let up = state.up;
-        let port = state.port.clone().filter(|_| up);
-        if publish.qos == Qos::AtMostOnce {
-            let port = port.ok_or(Gone)?;
-            let sent = port.within(&self.h, |mqtt, cx, tx| mqtt.publish(cx, tx, &publish, &[]));
-            if matches!(sent, Err(SendError::Full { .. })) {
-                state.full = true;
-                port.want_write(&self.h);
-            }
-            drop(state);
-            sent?;
-            if let Some(done) = done {
-                // Callbacks come from a turn.
-                self.h.after(Duration::ZERO, move |h| done(h, Published::Acknowledged));
-            }
-            return Ok(());
-        }
-        let too_long = |port: &Port| {
-            port.with(&self.h, |mqtt, _, _| Ok(!mqtt.takes(&publish, 5))).unwrap_or(false)
-        };
-        if port.as_ref().is_some_and(too_long) {
-            return Err(Error::misuse("the packet is longer than the server takes").into());
-        }
-        state.count += 1;
-        let tag = state.count;
-        let owned = Rc::new(Message::copy(&publish, self.h.now()));
-        let item = Item {
-            message: owned,
-            qos: publish.qos,
-            retain: publish.retain,
-            subscriptions: Box::default(),
-            tag,
-        };
-        let room = port.as_ref().is_some_and(|port| port.has_room(&self.h));
-        let mut offer = state.session.offer(item.clone(), room, &self.limits);
-        let mut dropped = None;
-        if offer == Offer::Full && self.client.queue == QueueFull::DropOldest {
-            let oldest = state.session.drop_oldest();
-            if oldest.is_some() {
-                state.note(kind::DROPPED, 0);
-            }
-            dropped = oldest.and_then(|tag| state.sent.remove(&tag));
-            offer = state.session.offer(item.clone(), room, &self.limits);
-        }
-        if !state.write_offer(&self.h, &item, offer) {
-            state.session.take_back(offer);
-            return Err(Error::host("the journal takes nothing").into());
-        }
-        match offer {
-            Offer::Full => {
-                state.full = true;
-                return Err(SendError::Full { room: 0 });
-            }
-            Offer::Queued => {}
-            Offer::Send(id) => {
-                publish.id = id;
-                if let Some(port) = &port {
-                    // It fails only when the connection has ended: it is sent on the next.
-                    let _ = port.with(&self.h, |mqtt, cx, tx| mqtt.publish(cx, tx, &publish, &[]));
-                }
-            }
-        }
-        if done.is_some() {
-            let timer = message.patience().map(|time| {
-                let shared = Rc::clone(self);
-                self.h.after(time, move |_| shared.timed_out(tag))
-            });
-            state.sent.insert(tag, Sent { done, timer });
-        }
-        drop(state);
-        if let Some(sent) = dropped {
-            self.finish_later(sent, Published::Lost);
-        }
-        Ok(())
-    }
-
-    fn timed_out(&self, tag: u64) {
-        let sent = self.state.borrow_mut().sent.remove(&tag);
-        if let Some(done) = sent.and_then(|sent| sent.done) {
-            done(&self.h, Published::TimedOut);
-        }
-    }
-
-    /// Tells the end of a message, from a turn.
-    fn finish_later(&self, mut sent: Sent, end: Published) {
-        if let Some(done) = sent.done.take() {
-            self.h.after(Duration::ZERO, move |h| done(h, end));
-        }
-    }
-
-    /// Tells the end of a message. User code runs: nothing is borrowed.
-    pub(super) fn finish(&self, tag: u64, end: Published) {
-        let sent = self.state.borrow_mut().sent.remove(&tag);
-        let Some(Sent { done, timer }) = sent else { return };
-        if let Some(timer) = timer {
-            self.h.cancel(timer);
-        }
-        if let Some(done) = done {
-            done(&self.h, end);
-        }
-    }
-
-    /// Sends what waits, as far as it is taken.
-    pub(super) fn pump_out(&self) {
-        let now = self.h.now();
-        loop {
-            let mut state = self.state.borrow_mut();
-            let Some(port) = state.port.clone().filter(|_| state.up) else { return };
-            if let Some(item) = state.session.pop_expired(now) {
-                state.note(kind::DROPPED, 0);
-                drop(state);
-                self.finish(item.tag, Published::Lost);
-                continue;
-            }
-            if state.session.queued() + state.session.in_flight() == 0 {
-                return;
-            }
-            if !port.has_room(&self.h) {
-                port.want_write(&self.h);
-                return;
-            }
-            let (item, id, dup) = match state.session.next_out() {
-                None => return,
-                Some(Next::Release(id)) => {
-                    super::link::send_ack(&self.h, &port, id);
-                    continue;
-                }
-                Some(Next::Publish { item, id, dup }) => (item.clone(), id, dup),
-            };
-            if !dup {
-                state.note(kind::SENT, id);
-            }
-            let mut publish = item.message.publish(item.qos, item.retain, id);
-            publish.dup = dup;
-            let mut expiry = PropertyList::new();
-            item.message.put_expiry(now, &mut expiry);
-            let sent = port.with(&self.h, |mqtt, cx, tx| {
-                mqtt.publish(cx, tx, &publish, expiry.view().bytes())
-            });
-            if let Err(SendError::Misuse(_)) = sent {
-                state.session.give_up(id);
-                state.note_acked(id, true);
-                drop(state);
-                self.finish(item.tag, Published::Refused(Code::PACKET_TOO_LARGE));
-            }
-        }
-    }
-
-    /// Tells that there is room, if somebody was told that there is none.
-    pub(super) fn tell_room(&self) {
-        let room = {
-            let mut state = self.state.borrow_mut();
-            let room = state.full && state.session.queued() < self.limits.queued.max(1);
-            state.full &= !room;
-            room
-        };
-        if room {
-            self.tell(ClientEvent::Writable);
-        }
-    }
-}
-
 /// Subscriptions.
 impl Shared {
     pub(super) fn add_user(&self, filter: &str, options: Options, f: Box<OnMessage>) -> u64 {
@@ -444,8 +273,7 @@ impl Shared {
             state.subs.remove(filter);
         }
         if asked
-            && state.up
-            && let Some(port) = state.port.clone()
+            && let Some(port) = state.port_up()
             && let Some(id) = state.session.take_id()
         {
             let filters = core::iter::once(filter);
@@ -465,7 +293,7 @@ impl Shared {
     pub(super) fn ask(&self) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let Some(port) = state.port.clone().filter(|_| state.up) else { return };
+        let Some(port) = state.port_up() else { return };
         loop {
             let wanted: Vec<(Box<str>, Options)> = state
                 .subs
@@ -498,83 +326,6 @@ impl Shared {
 
 /// Filters of one SUBSCRIBE.
 const PER_PACKET: usize = 16;
-
-/// The key of the one session of a client's journal.
-const KEY: u32 = 0;
-
-/// The journal.
-impl State {
-    /// Reads what another program left under way.
-    pub(super) fn restore(&mut self, h: &Handle, journal: Box<dyn Journal>) -> io::Result<()> {
-        let clock = clock(h);
-        let session = &mut self.session;
-        let log = Log::open(journal, |body| {
-            let (&what, fields) = body.split_first()?;
-            let mut f = Fields(fields);
-            let ours = f.u32()? == KEY;
-            let session = if ours { Some(&mut *session) } else { None };
-            stored::replay(session, what, &mut f, clock)
-        })?;
-        self.log = log;
-        Ok(())
-    }
-
-    /// Writes down what became of a message that was offered, at once. `false`: it cannot be.
-    fn write_offer(&mut self, h: &Handle, item: &Item, offer: Offer) -> bool {
-        if !self.log.is_on() || offer == Offer::Full {
-            return true;
-        }
-        let unix = clock(h).unix_of(&item.message);
-        let id = if let Offer::Send(id) = offer { id } else { 0 };
-        let before = self.log.added();
-        self.log.add(kind::OFFERED, |out| log::put_item(out, KEY, id, item, unix));
-        let written = self.commit(h);
-        if !written {
-            self.log.forget(before);
-        }
-        written
-    }
-
-    /// Writes down what happened to a message of the session.
-    pub(super) fn note(&mut self, what: u8, id: u16) {
-        self.log.add(what, |out| log::put_key(out, KEY, id));
-    }
-
-    /// Writes down that a message was acknowledged: `done`, or received.
-    pub(super) fn note_acked(&mut self, id: u16, done: bool) {
-        self.log.add(kind::ACKED, |out| {
-            log::put_key(out, KEY, id);
-            out.push(u8::from(done));
-        });
-    }
-
-    /// Appends what was written down, before what was said about it is sent. `false`: it could not
-    /// be.
-    pub(super) fn commit(&mut self, h: &Handle) -> bool {
-        if self.log.commit().is_err() {
-            return false;
-        }
-        if self.log.is_long() {
-            self.rewrite(h);
-        }
-        true
-    }
-
-    /// Puts what is under way in the place of the journal.
-    fn rewrite(&mut self, h: &Handle) {
-        if !self.log.is_on() {
-            return;
-        }
-        let mut bytes = Vec::new();
-        stored::put_session(&mut bytes, KEY, &self.session, clock(h));
-        // It fails only beside the journal, which goes on.
-        let _ = self.log.replace(&bytes);
-    }
-}
-
-fn clock(h: &Handle) -> Clock {
-    Clock { unix: h.unix_time(), now: h.now() }
-}
 
 impl State {
     /// Begins anew with a server that has forgotten the session: MQTT 5.0, section 3.2.2.1.1. What
