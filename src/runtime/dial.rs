@@ -14,12 +14,12 @@ use lodger_backend::{Addr, Micros, Net, Ready};
 use super::Handle;
 use super::channel::Channel;
 use super::core::Core;
+use super::ending;
 use super::handler::App;
 use super::handler::client::{Asker, Opener, Stages, Timing};
 use super::handler::raw;
 use super::id::{ConnId, Reason};
 use super::race::Race;
-use super::serve;
 use super::slot::{Flags, Slot};
 use crate::Error;
 use crate::io::Tx;
@@ -212,7 +212,7 @@ impl Handle {
             (id, slot.map(|slot| core::mem::take(&mut slot.app)))
         };
         drop(unheard);
-        serve::bury(self, id.index);
+        ending::bury(self, id.index);
         id
     }
 

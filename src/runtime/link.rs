@@ -15,7 +15,7 @@ use super::core::Core;
 use super::handler::App;
 use super::id::{ConnId, Reason, SendError};
 use super::slot::{Flags, Slot, State};
-use super::{Handle, serve};
+use super::{Handle, ending, serve};
 use crate::Error;
 use crate::error::Wire;
 use crate::io::{Out, Rx, Tx};
@@ -501,7 +501,7 @@ impl Handle {
             done
         };
         if done {
-            serve::drain(self, index);
+            ending::drain(self, index);
         }
     }
 }

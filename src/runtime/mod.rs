@@ -12,12 +12,14 @@ mod date;
     allow(dead_code, reason = "made by clients alone, and stages by WebSockets")
 )]
 mod dial;
+mod ending;
 mod entropy;
 pub(crate) mod fanout;
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "servers serve files"))]
 pub(crate) mod file;
 pub(crate) mod handler;
 mod id;
+mod interest;
 #[cfg(feature = "h2")]
 mod link;
 mod listen;
@@ -458,7 +460,7 @@ impl Handle {
         let end = self.core().slots.end();
         for index in 0..end {
             self.core().abort(index, Reason::Shutdown);
-            serve::bury(self, index);
+            ending::bury(self, index);
         }
         self.tell_orphans();
         let closures = self.core().take_closures();

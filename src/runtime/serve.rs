@@ -10,7 +10,7 @@ use super::handler::App;
 use super::id::{ConnId, Reason};
 use super::slot::{Flags, Slot, State, arm};
 use super::stats::Stats;
-use super::{Handle, channel, dial, listen, pump, race};
+use super::{Handle, channel, dial, ending, listen, pump};
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::stack::{Farewell, Flow, Stack};
 use crate::{Error, Limits};
@@ -52,13 +52,13 @@ pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
         State::Free => {}
         State::Dead => {
             drop(core);
-            bury(h, index);
+            ending::bury(h, index);
         }
         State::Closing => {
             drop(core);
-            drain(h, index);
+            ending::drain(h, index);
         }
-        State::Linger => linger(h, &mut core, frame, index),
+        State::Linger => ending::linger(h, &mut core, frame, index),
         State::Open if slot.flags.has(Flags::LISTENER) => {
             drop(core);
             listen::accept(h, index);
@@ -190,7 +190,7 @@ fn lend_slot(slot: &mut Slot, running: &mut Vec<u32>, index: u32) -> Lent {
 }
 
 /// Takes the handler out of its slot.
-fn begin(core: &mut Core, index: u32) -> Option<Lent> {
+pub(super) fn begin(core: &mut Core, index: u32) -> Option<Lent> {
     let slot = core.slots.get_mut(index)?;
     if slot.flags.has(Flags::RUNNING) {
         return None;
@@ -469,124 +469,7 @@ pub(super) fn stash_behind(core: &mut Core, index: u32, data: &[u8]) {
     }
 }
 
-/// Sends the rest of a goodbye; then the connection ends or waits for the peer's end.
-pub(super) fn drain(h: &Handle, index: u32) {
-    let mut core = h.core();
-    core.flush(index, &*h.0.net);
-    let now = core.now;
-    let Some(slot) = core.slots.get_mut(index) else { return };
-    if slot.state != State::Closing {
-        core.queue(index);
-        return;
-    }
-    if slot.has_output() {
-        core.arm_deadline(index);
-        // A file goes window by window.
-        core.queue_if_work(index);
-        h.sync(&mut core, index);
-        return;
-    }
-    let lingers = slot.flags.has(Flags::LINGER)
-        && !slot.flags.has(Flags::EOF)
-        && slot.sock.is_some_and(|sock| h.0.net.shutdown(sock).is_ok());
-    if !lingers {
-        slot.state = State::Dead;
-        drop(core);
-        bury(h, index);
-        return;
-    }
-    slot.state = State::Linger;
-    slot.flags.set(Flags::KICK);
-    let why = slot.why;
-    slot.since = now;
-    let lent = begin(&mut core, index);
-    drop(core);
-    if let Some(lent) = lent {
-        tell_closed(h, lent, why);
-    }
-    let mut core = h.core();
-    core.arm_deadline(index);
-    core.kick(index);
-    h.sync(&mut core, index);
-}
-
-/// Reads away what the peer still sends, so that no reset destroys what we said last.
-fn linger(h: &Handle, core: &mut Core, frame: &mut Frame, index: u32) {
-    let most = core.limits.io.linger_bytes;
-    let Some(slot) = core.slots.get_mut(index) else { return };
-    slot.flags.clear(Flags::KICK);
-    let Some(sock) = slot.sock else { return };
-    let size = frame.rx.len();
-    let over = match h.0.net.recv(sock, &mut frame.rx) {
-        Ok(0) => true,
-        Ok(n) => {
-            if n < size && !slot.ready.is_hup() {
-                slot.ready = slot.ready & !Ready::READ;
-            }
-            core.extra(index).is_none_or(|extra| {
-                extra.lingered += n;
-                extra.lingered > most
-            })
-        }
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-            slot.ready = slot.ready & !Ready::READ;
-            false
-        }
-        Err(e) => e.kind() != io::ErrorKind::Interrupted,
-    };
-    if over && let Some(slot) = core.slots.get_mut(index) {
-        slot.state = State::Dead;
-        core.let_go(index);
-    }
-    core.queue_if_work(index);
-    h.sync(core, index);
-}
-
-/// Tells a handler that it is over and drops it, with nothing borrowed.
-fn tell_closed(h: &Handle, lent: Lent, why: Reason) {
-    let Lent { id, mut app, .. } = lent;
-    let told = catch_unwind(AssertUnwindSafe(|| app.closed(h, id, why)));
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(app)));
-    let mut core = h.core();
-    core.stats.panics += u64::from(told.is_err()) + u64::from(dropped.is_err());
-    core.running.retain(|&i| i != id.index);
-    if let Some(slot) = core.slots.get_mut(id.index) {
-        slot.flags.clear(Flags::LENT);
-    }
-    core.unpark();
-}
-
-/// Ends a dead connection: its handler hears why, then its slot is free.
-pub(crate) fn bury(h: &Handle, index: u32) {
-    let (lent, why) = {
-        let mut core = h.core();
-        let Some(slot) = core.slots.get(index).filter(|s| s.state == State::Dead) else { return };
-        let why = slot.why;
-        let Some(lent) = begin(&mut core, index) else { return };
-        (lent, why)
-    };
-    // Its configuration may be the user's, and this the last to hold it.
-    let channel = h.core().take_channel(index);
-    h.guarded(|_| drop(channel));
-    pump::close_late(h, lent.id, why);
-    tell_closed(h, lent, why);
-    h.core().free(index);
-}
-
 impl Core {
-    /// Says goodbye in the connection's own protocol; see [`Stack::farewell`].
-    ///
-    /// [`Stack::farewell`]: crate::proto::stack::Stack::farewell
-    pub(crate) fn farewell(&mut self, index: u32, why: Farewell, net: &dyn Net) -> bool {
-        let Self { slots, pool, entropy, limits, now, .. } = self;
-        let Some(slot) = slots.get_mut(index).filter(|s| s.state == State::Open) else {
-            return true;
-        };
-        let mut random = || entropy.next(net);
-        let mut cx = crate::proto::Cx { now: *now, limits, random: &mut random };
-        slot.stack.farewell(&mut cx, &mut Tx::new(&mut slot.out, pool), why)
-    }
-
     /// What the one deadline of a slot means now.
     pub(crate) fn deadline_due(&mut self, index: u32, net: &dyn Net) {
         let now = self.now;
@@ -635,69 +518,6 @@ impl Core {
         self.flush(index, net);
         self.arm_deadline(index);
         self.queue_if_work(index);
-    }
-}
-
-impl Handle {
-    /// Asks a level-triggered or oneshot loop again for what is wanted and not known to be ready.
-    pub(crate) fn sync(&self, core: &mut Core, index: u32) {
-        if core.trigger == Trigger::Edge {
-            return;
-        }
-        let Core { slots, limits, trigger, .. } = core;
-        let Some(slot) = slots.get_mut(index) else { return };
-        let (Some(sock), want) = (slot.sock, slot.want(limits)) else { return };
-        let missing = want.bits() & !slot.ready.bits() & !slot.armed.bits();
-        if missing == 0 {
-            return;
-        }
-        slot.armed = match trigger {
-            Trigger::Level if !slot.flags.has(Flags::RUNNING) => want,
-            Trigger::Level | Trigger::Edge | Trigger::Oneshot => {
-                lodger_backend::Interest::from_bits(slot.armed.bits() | missing)
-            }
-        };
-        self.rearm_source(core, index, sock);
-    }
-
-    /// Notes what a report disarmed, and disarms what nobody wants.
-    pub(crate) fn disarm_unwanted(&self, core: &mut Core, index: u32, ready: Ready) {
-        let Core { slots, limits, trigger, .. } = core;
-        let Some(slot) = slots.get_mut(index) else { return };
-        if *trigger == Trigger::Oneshot {
-            slot.armed = lodger_backend::Interest::NONE;
-            if !slot.flags.has(Flags::QUEUED) {
-                // Nobody serves it now: a report of input must not silence its output.
-                self.sync(core, index);
-            }
-            return;
-        }
-        let mut want = slot.want(limits);
-        if slot.flags.has(Flags::RUNNING) {
-            // What it can read waits for its handler; it is known, and need not be told again.
-            want = want & lodger_backend::Interest::WRITE;
-        }
-        let unwanted = ready.bits() & slot.armed.bits() & !want.bits();
-        let ended = ready.is_hup() && want.is_none();
-        if let Some(sock) = slot.sock
-            && (unwanted != 0 || ended)
-        {
-            slot.armed = want;
-            self.rearm_source(core, index, sock);
-        }
-    }
-
-    fn rearm_source(&self, core: &mut Core, index: u32, sock: lodger_backend::Sock) {
-        let Some(slot) = core.slots.get(index) else { return };
-        let token = lodger_backend::Token::new(index, race::watched_as(slot));
-        let armed = slot.armed;
-        let done = match self.0.net.source(sock) {
-            Some(source) => self.0.driver.borrow_mut().rearm(source, token, armed),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
-        if let Err(e) = done {
-            core.abort(index, Reason::Io(e.kind()));
-        }
     }
 }
 
