@@ -26,6 +26,32 @@ pub(crate) fn sched(pid: u32) -> Res<Sched> {
     Ok(sum)
 }
 
+/// Time of all processors since the system began, in the kernel's ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steal {
+    all: u64,
+    stolen: u64,
+}
+
+impl Steal {
+    /// Reads what has been counted so far.
+    pub(crate) fn so_far() -> Res<Self> {
+        let text = std::fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().ok_or("an empty /proc/stat")?;
+        // user, nice, system, idle, iowait, irq, softirq, steal: proc_stat(5). The rest is in these.
+        let ticks: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        let all = ticks.iter().take(8).sum();
+        Ok(Self { all, stolen: ticks.get(7).copied().unwrap_or(0) })
+    }
+
+    /// Tells which part of the time since then other machines had on our processors, in percent.
+    pub(crate) fn percent_since(self) -> Res<f64> {
+        let now = Self::so_far()?;
+        let all = now.all.saturating_sub(self.all).max(1);
+        Ok(now.stolen.saturating_sub(self.stolen) as f64 * 100.0 / all as f64)
+    }
+}
+
 /// Resident memory in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
@@ -60,5 +86,6 @@ mod tests {
 
         assert!(sched.runs > 0 && sched.cpu_ns > 0);
         assert!(memory.all >= memory.own && memory.own > 0);
+        assert!((0.0..=100.0).contains(&Steal::so_far().unwrap().percent_since().unwrap()));
     }
 }

@@ -9,6 +9,7 @@ use super::measure::Cost;
 use super::rows::{Row, Server};
 use super::timers::Timer;
 use super::{chart, tls};
+use crate::proc::Steal;
 use crate::steps::Outcome;
 use crate::{Res, sh};
 
@@ -18,6 +19,7 @@ pub(super) struct Report {
     pub(super) cores: Option<Cores>,
     /// On what, and how long.
     pub(super) machine: String,
+    pub(super) since: Option<Steal>,
     /// User instructions of the floor, by row.
     pub(super) floor: Vec<(&'static str, f64)>,
     pub(super) timers: Vec<Timer>,
@@ -45,7 +47,9 @@ impl Report {
 
     fn page(&self) -> Res<String> {
         let mut page = String::from(INTRODUCTION);
-        writeln!(page, "{}\n", self.machine)?;
+        let stolen = self.since.map_or(Ok(0.0), Steal::percent_since)?;
+        let machine = &self.machine;
+        writeln!(page, "{machine}\nOther machines had {stolen:.0} % of the processors' time.\n")?;
         self.costs(&mut page)?;
         self.rates(&mut page)?;
         self.of_files(&mut page)?;

@@ -9,8 +9,8 @@ use crate::load::{BINARY, Exchange, Load};
 use crate::server::{self, Server};
 use crate::steps::Outcome;
 
-/// How often what a busy machine can spoil is tried; the best counts.
-const TRIES: usize = 3;
+/// How often what a busy machine can spoil is tried at most; the best counts.
+const TRIES: usize = 5;
 /// Frames a second at least, below which a window stutters.
 const FRAMES: f64 = 30.0;
 /// Nearly as many as there are: it is not tried again.
@@ -31,7 +31,7 @@ pub(super) struct Found {
 impl Found {
     /// 250 µs, again and again: none early, and late by little.
     pub(super) fn timers(&mut self, cores: Cores, subject: &Subject) -> Res<Outcome> {
-        let best = best_of(|| {
+        let best = best_of(subject.late, || {
             let ended = server::run(&mut subject.command(cores, &["timers", "20"]), LIMIT)?;
             let figures = Figures(ended.well()?.stderr);
             if figures.get("early")? > 0.0 {
@@ -61,7 +61,7 @@ impl Found {
     /// Alone, with the guest under a moderate load, alone: as many ticks, none of them missed, and
     /// as many descriptors.
     pub(super) fn steady(&mut self, cores: Cores, subject: &Subject, seconds: u32) -> Res<Outcome> {
-        let (slips, figures) = best_of(|| {
+        let (slips, figures) = best_of(0.0, || {
             let mut command = subject.command(cores, &["steady", &seconds.to_string()]);
             let mut server = Server::spawn(&mut command)?;
             let mut load = Load::with(exchange(1), server.port(), 10)?;
@@ -97,7 +97,7 @@ impl Found {
 
     /// Six clients send as fast as they can, and the host has a tick a millisecond.
     pub(super) fn flood(&mut self, cores: Cores, subject: &Subject, seconds: u32) -> Res<Outcome> {
-        let (late, figures) = best_of(|| {
+        let (late, figures) = best_of(HELD_UP, || {
             let mut command = subject.command(cores, &["flood", &seconds.to_string()]);
             let mut server = Server::spawn(&mut command)?;
             let mut load = Load::with(exchange(16), server.port(), 6)?;
@@ -149,15 +149,15 @@ pub(super) fn exchange(depth: usize) -> Exchange {
     Exchange::echo(BINARY, &[b'w'; 64]).deep(depth)
 }
 
-/// Runs it up to three times, until it is at its best: 0 or little.
-fn best_of(mut run: impl FnMut() -> Res<(f64, Figures)>) -> Res<(f64, Figures)> {
+/// Runs it a few times, until it is good enough.
+fn best_of(enough: f64, mut run: impl FnMut() -> Res<(f64, Figures)>) -> Res<(f64, Figures)> {
     let mut best: Option<(f64, Figures)> = None;
     for _ in 0..TRIES {
         let next = run()?;
         if best.as_ref().is_none_or(|(least, _)| next.0 < *least) {
             best = Some(next);
         }
-        if best.as_ref().is_some_and(|(least, _)| *least == 0.0) {
+        if best.as_ref().is_some_and(|(least, _)| *least <= enough) {
             break;
         }
     }
@@ -197,11 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_three_counts() {
-        let mut runs = [3.0, 1.0, 2.0].into_iter();
+    fn the_best_counts_and_what_is_good_is_not_tried_again() {
+        let of = |runs: [f64; 5], enough| {
+            let mut runs = runs.into_iter();
+            best_of(enough, || Ok((runs.next().unwrap(), Figures(String::new())))).unwrap().0
+        };
 
-        let (best, _) = best_of(|| Ok((runs.next().unwrap(), Figures(String::new())))).unwrap();
-
-        assert_eq!(best, 1.0);
+        assert_eq!(of([3.0, 1.0, 2.0, 4.0, 5.0], 0.5), 1.0);
+        assert_eq!(of([3.0, 1.0, 0.0, 4.0, 5.0], 1.0), 1.0);
     }
 }

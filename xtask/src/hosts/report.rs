@@ -6,6 +6,7 @@ use super::cost::{CALLS, Cost, ROWS, Row, base};
 use super::found::Found;
 use super::{DESCRIPTORS, Plan};
 use crate::bench::{Cores, HOSTS_HEADING, machine};
+use crate::proc::Steal;
 use crate::steps::Outcome;
 use crate::{Res, sh};
 
@@ -14,6 +15,7 @@ use crate::{Res, sh};
 pub(super) struct Report {
     pub(super) cores: Option<Cores>,
     machine: String,
+    since: Option<Steal>,
     pub(super) found: Vec<Found>,
     pub(super) costs: Vec<(Row, Vec<Cost>)>,
     pub(super) calls: Vec<(&'static str, f64)>,
@@ -26,6 +28,7 @@ impl Report {
     pub(super) fn begin(&mut self, plan: Plan) -> Res<Outcome> {
         sh::allow_descriptors(DESCRIPTORS)?;
         self.machine = machine(plan.rounds, plan.round)?;
+        self.since = Some(Steal::so_far()?);
         self.cores = Some(Cores::take()?);
         Ok(Outcome::Passed(self.machine.clone()))
     }
@@ -83,7 +86,11 @@ impl Report {
     fn section(&self) -> Res<String> {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split_whitespace().next().unwrap_or("unknown");
-        let machine = format!("{} Afterwards: {load}.", self.machine);
+        let stolen = self.since.map_or(Ok(0.0), Steal::percent_since)?;
+        let machine = format!(
+            "{} Afterwards: {load}.\nOther machines had {stolen:.0} % of the processors' time.",
+            self.machine
+        );
         let mut page = format!("{HOSTS_HEADING}\n\n{INTRODUCTION}\n{machine}\n\n");
         self.costs_of(&mut page)?;
         page.push_str(FOUND);
@@ -140,8 +147,8 @@ How late a timer of 250 µs is, in microseconds (median · 90 of 100); turns of 
 to do; ticks of the host's 10 ms timer that came a whole period late (before the guest came · with it
 · after it had gone), with as many descriptors and handles of libuv's afterwards as before; how late the host's 1 ms timer is
 while six clients send as fast as they can, in milliseconds (median · 99 of 100), and for how long its
-thread was busy between two ticks (99 of 100). Where others had the processor, that is not counted as
-late, so that a busy machine says the same. Of three runs the best.
+thread was busy between two ticks (99 of 100). Where another process had the processor, that is not
+counted as late, so that a busy machine says the same. Of up to five runs the best.
 
 | loop | 250 µs timers | idle | ticks missed | flood |
 | --- | ---: | ---: | ---: | ---: |
