@@ -4,6 +4,7 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use crate::alarm::Alarm;
 use crate::ffi::{Bell, Call, Doorbell, Handle, Kind, Last, Loop};
 use crate::per_fd::Inner;
 use crate::seat::{Seat, Want};
@@ -15,7 +16,7 @@ pub(crate) struct Desk {
     pub(crate) uv_loop: Loop,
     pub(crate) check: Handle,
     pub(crate) idle: Handle,
-    pub(crate) timer: Handle,
+    pub(crate) alarm: Alarm,
     prepare: Handle,
     bell: Bell,
 }
@@ -39,16 +40,16 @@ impl Desk {
             })?,
             // Started, it keeps the loop from sleeping; the check stops it.
             idle: open(Kind::Idle, |_, _| {})?,
-            timer: open(Kind::Timer, |inner, _| inner.alarm())?,
+            alarm: Alarm::open(uv_loop, call(inner, seat, |inner, _| inner.alarm()))?,
             prepare: open(Kind::Prepare, |inner, seat| match seat.want() {
                 Want::Turn => inner.request(),
                 // A modal loop that the guest was not told of: it has not set its deadline.
-                Want::In(micros) if seat.is_inside() => inner.hurry(micros),
-                Want::In(_) | Want::Nothing => {}
+                Want::In(micros) => inner.hurry(micros),
+                Want::Nothing => {}
             })?,
             bell: Bell::new(uv_loop, doorbell, call(inner, seat, |inner, _| inner.request()))?,
         };
-        for quiet in [&desk.idle, &desk.timer, &desk.prepare] {
+        for quiet in [&desk.idle, &desk.prepare] {
             quiet.keep_alive(false);
         }
         desk.check.start();
@@ -57,9 +58,10 @@ impl Desk {
     }
 
     pub(crate) fn close(self, last: &Rc<Last>) {
-        for handle in [self.check, self.idle, self.timer, self.prepare] {
+        for handle in [self.check, self.idle, self.prepare] {
             handle.close(last);
         }
+        self.alarm.close(last);
         self.bell.close(last);
     }
 }

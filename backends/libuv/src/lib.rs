@@ -43,6 +43,9 @@
 #![deny(unsafe_code)]
 #![cfg(unix)]
 
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "alarm/timerfd.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "alarm/millis.rs")]
+mod alarm;
 mod desk;
 mod ffi;
 mod nested;

@@ -70,10 +70,8 @@ impl Room {
         let want = seat.want();
         self.with(|handles| match want {
             Want::Turn => handles.idle.start(),
-            Want::In(micros) if seat.is_inside() => {
-                handles.timer.start_timer(seat.uv_loop().millis_until(micros));
-            }
-            Want::In(_) | Want::Nothing => {}
+            Want::In(micros) => handles.timer.start_timer(seat.uv_loop().millis_until(micros)),
+            Want::Nothing => {}
         });
     }
 

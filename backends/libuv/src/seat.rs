@@ -16,7 +16,7 @@ use crate::ffi::{Last, Loop};
 pub(crate) enum Want {
     /// To be dispatched at once.
     Turn,
-    /// A turn in so many microseconds.
+    /// From inside a turn: another in so many microseconds.
     In(u64),
     /// Nothing: its descriptor tells.
     Nothing,
@@ -89,7 +89,9 @@ impl Seat {
         if pending.work {
             return Want::Turn;
         }
-        let Some(at) = pending.deadline else { return Want::Nothing };
+        // Outside of a turn the deadline is set: the clock need not be read.
+        let deadline = pending.deadline.filter(|_| self.is_inside());
+        let Some(at) = deadline else { return Want::Nothing };
         let left = at.since(guest.now()).as_micros();
         if left == 0 { Want::Turn } else { Want::In(u64::try_from(left).unwrap_or(u64::MAX)) }
     }
