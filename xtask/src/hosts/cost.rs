@@ -26,22 +26,32 @@ pub(super) const ROWS: [Row; 4] = [
     Row { name: "10 busy of 1,000", busy: 10, idle: 990 },
 ];
 
+/// What many connections may cost in a host, as a multiple of the guest's own loop.
+const OF_MANY: f64 = 1.1;
 /// System calls a message at most, with 100 connections.
 pub(super) const CALLS: f64 = 2.2;
 
 impl Row {
     /// What it may cost in a host, as a multiple of the guest's own loop.
     pub(super) fn aim(&self, subject: &Cost) -> f64 {
-        if self.busy < 100 { subject.aim_of_one } else { 1.1 }
+        let of = |of_one| if self.busy + self.idle < 100 { of_one } else { OF_MANY };
+        subject.aim_of_one.map_or(f64::INFINITY, of)
     }
 }
 
 /// What one server showed in the rounds of a row.
 pub(super) struct Cost {
     pub(super) name: &'static str,
-    aim_of_one: f64,
+    aim_of_one: Option<f64>,
     /// Microseconds a message, of the least disturbed round.
     pub(super) least: f64,
+}
+
+impl Cost {
+    /// There is a guest of ours.
+    pub(super) const fn is_ours(&self) -> bool {
+        self.aim_of_one.is_some()
+    }
 }
 
 struct Running {

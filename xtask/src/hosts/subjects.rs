@@ -14,33 +14,27 @@ pub(super) struct Subject {
     words: Vec<String>,
     /// There is a host, whose timer goes on without the guest.
     pub(super) has_host: bool,
-    /// What one connection may cost, as a multiple of the guest's own loop.
-    pub(super) aim_of_one: f64,
-    /// How late a short timer may be, in microseconds, of the median.
-    pub(super) late: f64,
+    /// What one connection may cost, as a multiple of the guest's own loop; `None` where there is no
+    /// guest of ours.
+    pub(super) aim_of_one: Option<f64>,
     /// Runs in a display of its own that nobody sees.
     in_display: bool,
 }
 
-/// Behind one descriptor, whose timer the guest sets itself.
-const LATE: f64 = 60.0;
-/// By the host's timer, of whole milliseconds.
-const LATE_PER_FD: f64 = 1_500.0;
-
 impl Subject {
     fn new(name: &'static str, program: impl Into<PathBuf>, words: &[&str]) -> Self {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        let (program, late) = (program.into(), LATE);
-        Self { name, program, words, has_host: true, aim_of_one: 1.35, late, in_display: false }
+        let program = program.into();
+        Self { name, program, words, has_host: true, aim_of_one: Some(1.35), in_display: false }
     }
 
     fn ours(name: &'static str, host: &str, aim_of_one: f64) -> Self {
+        let aim_of_one = Some(aim_of_one);
         Self { aim_of_one, ..Self::new(name, sh::target("release/bench-hosts"), &[host]) }
     }
 
     fn lws(name: &'static str, host: &str) -> Self {
-        let aim_of_one = f64::INFINITY;
-        Self { has_host: false, aim_of_one, ..Self::new(name, lws_program(), &[host]) }
+        Self { has_host: false, aim_of_one: None, ..Self::new(name, lws_program(), &[host]) }
     }
 
     fn node() -> Self {
@@ -48,14 +42,20 @@ impl Subject {
         Self::new("Node.js", "node", &["benches/hosts/node/host.js", &addon.to_string_lossy()])
     }
 
-    fn python(name: &'static str, python: &str) -> Self {
+    fn python(name: &'static str, python: &Path) -> Self {
         let library = sh::target("release/liblodger_bench_python.so");
         let words = ["benches/hosts/python/host.py", &library.to_string_lossy(), name];
-        Self { aim_of_one: 1.5, ..Self::new(name, python, &words) }
+        Self { aim_of_one: Some(1.5), ..Self::new(name, python, &words) }
+    }
+
+    /// No guest: what the loop itself takes.
+    fn bare_python(python: &Path) -> Self {
+        let bare = Self::new("asyncio alone", python, &["benches/hosts/python/bare.py"]);
+        Self { has_host: false, aim_of_one: None, ..bare }
     }
 
     pub(super) fn is_ours(&self) -> bool {
-        self.aim_of_one.is_finite()
+        self.aim_of_one.is_some()
     }
 
     /// Makes the command that runs it on the server's processor; its modes are those of
@@ -90,25 +90,30 @@ pub(super) fn all(lws: bool) -> Vec<Subject> {
     }
     if has("libuv") {
         all.push(Subject::ours("libuv", "libuv", 1.35));
-        let per_fd = Subject::ours("libuv, a handle a socket", "libuv-per-fd", 1.35);
-        all.push(Subject { late: LATE_PER_FD, ..per_fd });
+        all.push(Subject::ours("libuv, a handle a socket", "libuv-per-fd", 1.35));
     }
     if sh::have("node") {
         all.push(Subject::node());
     }
-    if sh::have("python3") {
-        all.push(Subject::python("asyncio", "python3"));
-    }
-    let python = sh::target("python/bin/python").to_string_lossy().into_owned();
-    if sh::run(20, &python, &["-c", "import uvloop"]).is_ok() {
-        all.push(Subject::python("uvloop", &python));
+    let python = python();
+    all.extend(python.as_deref().map(|python| Subject::python("asyncio", python)));
+    let with_uvloop = sh::target("python/bin/python");
+    if sh::run(20, &with_uvloop.to_string_lossy(), &["-c", "import uvloop"]).is_ok() {
+        all.push(Subject::python("uvloop", &with_uvloop));
     }
     if lws {
         all.push(Subject::lws("libwebsockets alone", "alone"));
         all.push(Subject::lws("libwebsockets in GLib", "glib"));
         all.push(Subject::lws("libwebsockets in libuv", "uv"));
     }
+    all.extend(python.as_deref().map(Subject::bare_python));
     all
+}
+
+/// The system's, which is built to be fast; one of a user's own often is not.
+fn python() -> Option<PathBuf> {
+    let system = PathBuf::from("/usr/bin/python3");
+    if system.exists() { Some(system) } else { sh::have("python3").then(|| "python3".into()) }
 }
 
 /// GTK with a window that draws each frame, where there is GTK and a display to be had.
