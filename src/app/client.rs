@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use self::attempt::Attempt;
 use self::pool::Pool;
-use super::proxy::Proxies;
+use super::proxy::{Forward, Proxies};
 use super::trust::Trust;
 use super::url::{Place, Scheme, Url};
 use crate::Error;
@@ -180,8 +180,8 @@ impl Client {
         *self.0.trust.borrow_mut() = Trust::new(config);
     }
 
-    /// Sets which proxies lead to which servers, for connections from now on and for all clones. A
-    /// proxy makes a tunnel, whatever is spoken through it.
+    /// Sets which proxies lead to which servers, for connections from now on and for all clones.
+    /// HTTP/2 without TLS goes through tunnels alone.
     pub fn proxies(&self, proxies: &Proxies) {
         *self.0.proxies.borrow_mut() = proxies.clone();
     }
@@ -371,10 +371,11 @@ impl Request {
         matches!(self.body, Body::Stream(_))
     }
 
-    /// Puts the request, and a body that is there already, into the output.
+    /// Puts the request, and a body that is there already, into the output: for its server, or for a
+    /// proxy that passes it on.
     fn say(
         &self,
-        url: &Url,
+        (url, via): (&Url, Option<&Forward>),
         stack: &mut Stack,
         cx: &mut proto::Cx<'_>,
         tx: &mut Tx<'_>,
@@ -382,7 +383,15 @@ impl Request {
         let Stack::Client(client) = stack else {
             return Err(Error::misuse("the connection is not an HTTP client's"));
         };
-        client.request(cx, tx, &self.head(url))?;
+        let head = self.head(url);
+        match via {
+            None => client.request(cx, tx, &head)?,
+            Some(proxy) => {
+                let (target, fields) = proxy.parts(url, &self.fields)?;
+                let head = RequestHead { target: &target, fields: &fields, ..head };
+                client.request(cx, tx, &head)?;
+            }
+        }
         if let Some(time) = self.body_time {
             client.body_time(time);
         }
@@ -431,7 +440,7 @@ impl Request {
 }
 
 /// Copies field lines without those of these names.
-fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
+pub(super) fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
     let keeps = |line: &&[u8]| {
         let name = line.split(|b| *b == b':').next().unwrap_or_default();
         !names.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))

@@ -1,20 +1,30 @@
 //! Which proxy leads to which server.
 
 use std::boxed::Box;
+use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use super::client::without;
 use super::url::{Place, Url};
 use crate::Error;
 use crate::proto::proxy::{Kind, Login, Tunnel};
 
-/// A proxy that makes tunnels: CONNECT of HTTP, or SOCKS5. It is told the server's name, and looks it
-/// up itself.
+/// A proxy: of HTTP, or SOCKS5. It is told the server's name, and looks it up itself.
+///
+/// Through one of HTTP, requests to `http://` are sent to the proxy in absolute-form (RFC 9112, section
+/// 3.2.2), which passes them on: what it answers in place of the server, a 407 or 502, is the response
+/// that is told. All else goes through tunnels: by CONNECT (RFC 9110, section 9.3.6), or by SOCKS5. A
+/// tunnel that is refused is a [`Failure`](crate::http::Failure) at
+/// [`Stage::Proxy`](crate::http::Stage::Proxy), with the status in its reason.
+///
+/// The login is for the proxy alone: no server sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proxy {
     kind: Kind,
     place: Place,
     login: Option<Login>,
+    only_tunnels: bool,
 }
 
 impl Proxy {
@@ -42,7 +52,14 @@ impl Proxy {
             let (name, password) = login.split_once(':').unwrap_or((login, ""));
             Login::new(&decoded(name)?, &decoded(password)?)
         });
-        Ok(Self { kind, place, login: login.transpose()? })
+        Ok(Self { kind, place, login: login.transpose()?, only_tunnels: false })
+    }
+
+    /// Has it asked for tunnels alone, also to `http://`; many proxies make none to port 80.
+    #[must_use]
+    pub fn only_tunnels(mut self) -> Self {
+        self.only_tunnels = true;
+        self
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -52,6 +69,33 @@ impl Proxy {
     /// Prepares a tunnel to a server.
     pub(super) fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, Error> {
         Tunnel::new(self.kind, host, port, self.login.clone())
+    }
+}
+
+/// A proxy that is sent requests in place of their server: RFC 9112, section 3.2.2.
+pub(super) struct Forward(Proxy);
+
+impl Forward {
+    pub(super) fn place(&self) -> &Place {
+        self.0.place()
+    }
+
+    /// What connections are kept by. Each has requests to one server alone.
+    pub(super) fn key(&self, url: &Url) -> String {
+        let proxy = match self.place() {
+            Place::Tcp { name, port } => format!("{}:{port}", name.to_ascii_lowercase()),
+            Place::Unix(path) => path.clone(),
+        };
+        format!("{} by {proxy}", url.origin())
+    }
+
+    /// Gives the target and the fields that the proxy is sent, of a request with these fields.
+    pub(super) fn parts(&self, url: &Url, fields: &[u8]) -> Result<(String, Vec<u8>), Error> {
+        let target = format!("http://{}{}", url.host, url.target);
+        let Some(login) = &self.0.login else { return Ok((target, fields.to_vec())) };
+        let mut fields = without(fields, &["proxy-authorization"]);
+        login.put_field(&mut fields)?;
+        Ok((target, fields))
     }
 }
 
@@ -117,6 +161,13 @@ impl Proxies {
         let proxy = if url.secure { &self.secure } else { &self.plain };
         let direct = self.except.iter().any(|rule| is_meant(rule, name, *port));
         proxy.as_ref().filter(|_| !direct).map(|proxy| (proxy, &**name, *port))
+    }
+
+    /// Gives the proxy that is sent requests of HTTP/1.1 in place of a server.
+    pub(super) fn forward(&self, url: &Url) -> Option<Forward> {
+        let (proxy, ..) = self.to(url)?;
+        let forwards = !url.secure && proxy.kind == Kind::Http && !proxy.only_tunnels;
+        forwards.then(|| Forward(proxy.clone()))
     }
 }
 

@@ -106,7 +106,7 @@ impl Client {
         self
     }
 
-    /// Sets which proxies lead to which servers. A proxy makes a tunnel.
+    /// Sets which proxies lead to which servers, by tunnels.
     pub fn proxies(mut self, proxies: &Proxies) -> Self {
         self.proxies = proxies.clone();
         self
