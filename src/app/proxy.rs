@@ -1,14 +1,16 @@
 //! Which proxy leads to which server.
 
-use std::boxed::Box;
 use std::format;
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec::Vec;
 
+use self::except::Rule;
 use super::client::without;
 use super::url::{Place, Url};
 use crate::Error;
 use crate::proto::proxy::{Kind, Login, Tunnel};
+
+mod except;
 
 /// A proxy: of HTTP, or SOCKS5. It is told the server's name, and looks it up itself.
 ///
@@ -122,7 +124,7 @@ fn decoded(text: &str) -> Result<String, Error> {
 pub struct Proxies {
     plain: Option<Proxy>,
     secure: Option<Proxy>,
-    except: Vec<Box<str>>,
+    except: Vec<Rule>,
 }
 
 impl Proxies {
@@ -145,13 +147,22 @@ impl Proxies {
         self
     }
 
-    /// Reaches these directly: names and addresses, separated by commas or spaces. A name stands for
-    /// those that end in it as well, with or without a dot before it; `*` for all; with a port behind
-    /// a colon, for that alone. Networks (10.0.0.0/8) are not known.
+    /// Reaches these directly, as NO_PROXY names them: entries separated by commas or spaces, added
+    /// to those of earlier calls.
+    ///
+    /// - `example.org`, `.example.org` and `*.example.org`: this name, and all that end in it behind
+    ///   a dot; case makes no difference.
+    /// - `10.1.2.3`, `fd00::1`, `[fd00::1]`: this address, however it is written.
+    /// - `10.0.0.0/8`, `fd00::/8`: the addresses of this network (RFC 4632).
+    /// - any of these with `:port` behind it (IPv6 in brackets, and no network of it): this port alone.
+    /// - `*`: all.
+    ///
+    /// An address stands for servers that a URL names by it: no name is looked up for this. What is
+    /// none of these, as `10.0.0.0/33`, stands for nothing.
     #[must_use]
     pub fn except(mut self, list: &str) -> Self {
-        let names = list.split([',', ' ']).map(|name| name.trim().trim_start_matches('.'));
-        self.except.extend(names.filter(|n| !n.is_empty()).map(|n| n.to_ascii_lowercase().into()));
+        let entries = list.split(|c: char| c == ',' || c.is_whitespace());
+        self.except.extend(entries.filter_map(Rule::parse));
         self
     }
 
@@ -159,7 +170,7 @@ impl Proxies {
     pub(super) fn to<'a>(&'a self, url: &'a Url) -> Option<(&'a Proxy, &'a str, u16)> {
         let Place::Tcp { name, port } = &url.place else { return None };
         let proxy = if url.secure { &self.secure } else { &self.plain };
-        let direct = self.except.iter().any(|rule| is_meant(rule, name, *port));
+        let direct = self.except.iter().any(|rule| rule.is_for(name, *port));
         proxy.as_ref().filter(|_| !direct).map(|proxy| (proxy, &**name, *port))
     }
 
@@ -169,25 +180,6 @@ impl Proxies {
         let forwards = !url.secure && proxy.kind == Kind::Http && !proxy.only_tunnels;
         forwards.then(|| Forward(proxy.clone()))
     }
-}
-
-/// Whether a server is one that a rule stands for.
-fn is_meant(rule: &str, name: &str, port: u16) -> bool {
-    if rule == "*" {
-        return true;
-    }
-    let name = name.to_ascii_lowercase();
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
-    let bare = bare.trim_end_matches('.');
-    let (rule, of) = match rule.rsplit_once(':') {
-        // Colons within an address are no ports.
-        Some((host, of)) if !host.contains(':') || host.ends_with(']') => (host, Some(of)),
-        _ => (rule, None),
-    };
-    let rule = rule.strip_prefix('[').and_then(|rule| rule.strip_suffix(']')).unwrap_or(rule);
-    let within =
-        bare.strip_suffix(rule).is_some_and(|front| front.is_empty() || front.ends_with('.'));
-    within && of.is_none_or(|of| of == port.to_string())
 }
 
 #[cfg(test)]
@@ -214,11 +206,11 @@ mod tests {
     #[test]
     fn exceptions_are_names_and_those_within_them() {
         let proxies = Proxies::all(&Proxy::parse("http://p:1").unwrap());
-        let proxies = proxies.except("example.org, .corp 127.0.0.1,::1,only:81");
+        let proxies = proxies.except("example.org, .corp 127.0.0.1,::1,only:81\t10.0.0.0/8");
         let used = |url: &str| proxies.to(&Url::parse(url).unwrap()).is_some();
 
         for direct in
-            ["example.org", "A.Example.org", "x.corp", "corp", "127.0.0.1", "[::1]", "only:81"]
+            ["A.Example.org", "x.corp", "corp", "127.0.0.1", "[::1]", "only:81", "10.9.8.7:6"]
         {
             assert!(!used(&std::format!("http://{direct}/")), "{direct}");
         }
