@@ -15,8 +15,13 @@ struct Server(Child, u16);
 
 impl Server {
     fn start(more: &[&str]) -> Self {
+        Self::run(&["serve"], more)
+    }
+
+    /// Runs a server of the program, whose first line ends in its port.
+    fn run(what: &[&str], more: &[&str]) -> Self {
         let mut command = Command::new(LODGER);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(more).stdin(Stdio::null());
+        command.args(what).args(["--listen", "127.0.0.1:0"]).args(more).stdin(Stdio::null());
         command.stderr(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -168,4 +173,28 @@ fn what_is_excepted_goes_directly_and_a_bad_proxy_is_told() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong).contains("--proxy: ") && !text(&wrong).contains("secret"));
     assert!(text(&nobody).contains("no way through the proxy: "), "{}", text(&nobody));
+}
+
+#[test]
+fn mqtt_goes_through_a_proxy() {
+    for (tls, url) in [(&[][..], "mqtt://far.test"), (&["--tls"], "mqtts://far.test")] {
+        let broker = Server::run(&["mqtt", "broker"], tls);
+        let (port, asked) = proxy(broker.1);
+        let way = format!("http://me:secret@127.0.0.1:{port}");
+        let other = [("ALL_PROXY", format!("socks5://127.0.0.1:{port}"))];
+        let trust: &[&str] = if tls.is_empty() { &[] } else { &["-k"] };
+
+        let publish =
+            ["mqtt", "pub", "-u", url, "-q", "1", "-r", "-m", "hello", "a/b", "--proxy", &way];
+        let said = lodger(&[&publish, trust].concat(), &[]);
+        let hear = ["mqtt", "sub", "-u", url, "-c", "1", "a/#"];
+        let heard = lodger(&[&hear, trust].concat(), &other);
+
+        assert_eq!(said.status.code(), Some(0), "{}", text(&said));
+        assert_eq!((heard.status.code(), &*heard.stdout), (Some(0), &b"hello\n"[..]));
+        let asked = asked.lock().unwrap();
+        assert!(asked.len() == 2 && asked[0].starts_with("CONNECT far.test:"), "{asked:?}");
+        assert!(asked[0].contains("Proxy-Authorization: Basic "));
+        drop(broker);
+    }
 }

@@ -11,7 +11,8 @@ use self::attempt::Attempt;
 use self::pool::Pool;
 use super::proxy::{Forward, Proxies};
 use super::trust::Trust;
-use super::url::{Place, Scheme, Url};
+use super::url::{Scheme, Url};
+use super::way::Way;
 use crate::Error;
 use crate::io::Tx;
 use crate::proto::h1::{self, Length, RequestHead, ResponseHead};
@@ -20,7 +21,7 @@ use crate::proto::stack::{HTTP_ALPN, HTTP1_ALPN, Stack};
 use crate::proto::tls::ClientConfig;
 use crate::proto::{self};
 use crate::runtime::handler::client::{Cx, Failure, Fetch, Stage, Timing};
-use crate::runtime::{Channel, ConnId, Handle, Reason};
+use crate::runtime::{ConnId, Handle, Reason};
 
 mod attempt;
 pub(super) mod dial;
@@ -448,12 +449,6 @@ pub(super) fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
     fields.split_inclusive(|b| *b == b'\n').filter(keeps).flatten().copied().collect()
 }
 
-/// Where a connection begins, and what lies between it and its protocol.
-pub(super) struct Way {
-    pub(super) place: Place,
-    pub(super) channel: Option<Box<Channel>>,
-}
-
 impl Inner {
     /// Finds the way to a server: directly or through a proxy, plain or by TLS. `any`: the server
     /// may choose what is spoken.
@@ -466,14 +461,7 @@ impl Inner {
         let mut trust = self.trust.borrow_mut();
         trust.resolve(&self.h, url)?;
         let alpn = if any && !self.only_http1.get() { HTTP_ALPN } else { HTTP1_ALPN };
-        let engine = trust.engine(url, alpn)?;
-        let proxies = self.proxies.borrow();
-        let Some((proxy, host, port)) = proxies.to(url) else {
-            return Ok(Way { place: url.place.clone(), channel: engine.map(Channel::dialled) });
-        };
-        let (tunnel, limits) = (proxy.tunnel(host, port)?, Rc::clone(&self.h.core().limits));
-        let channel = Some(Channel::through(tunnel, engine, limits));
-        Ok(Way { place: proxy.place().clone(), channel })
+        Way::find(&self.h, url, trust.engine(url, alpn)?, &self.proxies.borrow())
     }
 }
 

@@ -133,14 +133,14 @@ impl Proxies {
         Self { plain: Some(proxy.clone()), secure: Some(proxy.clone()), except: Vec::new() }
     }
 
-    /// Has what is plain (http, ws) go through this one, or directly.
+    /// Has what is plain (http, ws, mqtt) go through this one, or directly.
     #[must_use]
     pub fn plain(mut self, proxy: Option<&Proxy>) -> Self {
         self.plain = proxy.cloned();
         self
     }
 
-    /// Has what goes by TLS (https, wss) go through this one, or directly.
+    /// Has what goes by TLS (https, wss, mqtts) go through this one, or directly.
     #[must_use]
     pub fn secure(mut self, proxy: Option<&Proxy>) -> Self {
         self.secure = proxy.cloned();

@@ -3,8 +3,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use lodger::http::{Client, Failure, Proxies, Proxy, Stage, Whole};
+#[cfg(feature = "mqtt")]
+use lodger::mqtt::{self, Broker, BrokerConfig, ClientEvent, Outgoing, Qos};
+#[cfg(feature = "mqtt")]
+use lodger::policy::Retry;
 use lodger::sim::Faults;
 use lodger::{ConnId, Handle, Limits, Reason, http, raw, tls, ws};
 use lodger_backend::{Addr, Trigger};
@@ -167,10 +172,19 @@ fn proxy(rig: &Rig) -> Log {
 }
 
 fn get(rig: &Rig, client: &Client, url: &str) -> Result<Whole, Failure> {
+    get_within(rig, client, url, secs(30))
+}
+
+/// Of a server that answers at once: connections are still kept.
+fn soon(rig: &Rig, client: &Client, url: &str) -> Result<Whole, Failure> {
+    get_within(rig, client, url, secs(1))
+}
+
+fn get_within(rig: &Rig, client: &Client, url: &str, time: Duration) -> Result<Whole, Failure> {
     let got = Rc::new(RefCell::new(Vec::new()));
     let into = Rc::clone(&got);
     client.get(url).whole(1 << 20, move |result| into.borrow_mut().push(result));
-    rig.run_for(secs(30));
+    rig.run_for(time);
     assert_eq!(got.borrow().len(), 1, "told exactly once");
     got.borrow_mut().pop().unwrap()
 }
@@ -274,9 +288,9 @@ fn plain_requests_are_asked_of_the_proxy_itself() {
             let client = Client::new(&rig.rt);
             client.proxies(&through("http://me:secret@127.0.0.1:81"));
 
-            assert_eq!(get(&rig, &client, "http://far.test/a?b").unwrap().body, b"far.test");
-            assert_eq!(get(&rig, &client, "http://Far.test").unwrap().status, 200);
-            assert_eq!(get(&rig, &client, "http://[::9]:8/").unwrap().body, b"[::9]:8");
+            assert_eq!(soon(&rig, &client, "http://far.test/a?b").unwrap().body, b"far.test");
+            assert_eq!(soon(&rig, &client, "http://Far.test").unwrap().status, 200);
+            assert_eq!(soon(&rig, &client, "http://[::9]:8/").unwrap().body, b"[::9]:8");
             let got = Log::default();
             let into = got.clone();
             let post = client.post("http://far.test/c", b"abc").header("Proxy-Authorization", "x");
@@ -354,11 +368,11 @@ fn connections_to_a_proxy_are_kept_apart() {
     let client = Client::new(&rig.rt);
     let page = "http://127.0.0.1/";
 
-    assert_eq!(get(&rig, &client, page).unwrap().body, b"plain");
+    assert_eq!(soon(&rig, &client, page).unwrap().body, b"plain");
     client.proxies(&through("http://127.0.0.1:81"));
-    assert_eq!(get(&rig, &client, page).unwrap().body, b"127.0.0.1");
+    assert_eq!(soon(&rig, &client, page).unwrap().body, b"127.0.0.1");
     client.proxies(&Proxies::default());
-    assert_eq!(get(&rig, &client, page).unwrap().body, b"plain");
+    assert_eq!(soon(&rig, &client, page).unwrap().body, b"plain");
 
     assert_eq!(log.take(), ["0: GET http://127.0.0.1/ HTTP/1.1, 127.0.0.1, -"]);
     rig.end();
@@ -488,4 +502,85 @@ fn a_proxy_that_is_not_there_is_no_connection() {
 
     assert_eq!(get(&rig, &client, "http://far.test/").unwrap_err().stage, Stage::Connect);
     rig.end();
+}
+
+/// MQTT, also over TLS and in WebSockets: the client comes back the way it went.
+#[cfg(feature = "mqtt")]
+#[test]
+fn mqtt_goes_through_tunnels() {
+    for (proxy_url, _) in PROXIES {
+        for url in ["mqtt://far.test", "mqtts://far.test", "ws://far.test/mqtt"] {
+            let rig = Rig::new(Trigger::Edge);
+            let (server, trust) = configs(&["far.test"]);
+            let broker = Broker::new(&rig.rt, BrokerConfig::new());
+            match url.split_once(':').unwrap().0 {
+                "mqtts" => _ = rig.serve(tls::Server::new(&server, broker.clone())),
+                "ws" => {
+                    let (carries, config) =
+                        (broker.clone(), mqtt::websocket_config(&<_>::default()));
+                    let server = http::Server::new();
+                    rig.serve(server.ws_with("/mqtt", config, move |_| Ok(carries.websocket())));
+                }
+                _ => _ = rig.serve(broker.clone()),
+            }
+            let log = proxy(&rig);
+            let heard = Log::default();
+            let into = heard.clone();
+            let retry = Retry::new(&[ms(10)]).jitter(0);
+            let client = mqtt::Client::new(url).tls(&trust).proxies(&through(proxy_url)).id("a");
+            let client = client.retry(retry).session(secs(60)).connect(&rig.rt).unwrap();
+            let sub = client.subscribe("a/#", Qos::AtLeastOnce, move |_, message| {
+                into.add(String::from_utf8_lossy(message.payload));
+            });
+            rig.run_for(secs(1));
+            assert!(client.is_connected(), "{proxy_url} {url}");
+            let asked = log.take();
+            assert!(asked.last().unwrap().contains("far.test"), "{asked:?}");
+
+            client.publish(Outgoing::new("a/b", b"one").qos(Qos::AtLeastOnce)).unwrap();
+            rig.run_for(secs(1));
+            rig.rt.connections(99).iter().for_each(|info| rig.rt.abort(info.id));
+            rig.run_for(secs(1));
+            client.publish(Outgoing::new("a/b", b"two").qos(Qos::ExactlyOnce)).unwrap();
+            rig.run_for(secs(1));
+
+            assert_eq!(heard.take(), ["one", "two"], "{proxy_url} {url}");
+            assert_eq!(log.take(), asked);
+            drop(sub);
+            client.close();
+            rig.run_for(secs(60));
+            assert_eq!(rig.rt.stats().open, 0);
+            rig.end();
+        }
+    }
+}
+
+#[cfg(feature = "mqtt")]
+#[test]
+fn why_there_is_no_way_to_a_broker_is_told() {
+    let why = |url: &str, bytes: &'static [u8]| {
+        let rig = Rig::new(Trigger::Edge);
+        let make = move |_: &raw::Accepted<'_>| Some(Hostile(bytes, false, false));
+        rig.rt.listen("127.0.0.1:81", raw::Server::new(make)).unwrap();
+        let told = Log::default();
+        let into = told.clone();
+        let client = mqtt::Client::new("mqtt://far.test").proxies(&through(url));
+        let client = client.on_event(move |_, event| {
+            if let ClientEvent::Disconnected { why, retry_in: None, .. } = event {
+                into.add(why.to_string());
+            }
+        });
+        client.connect(&rig.rt).unwrap();
+        rig.run_for(secs(60));
+        rig.end();
+        told.take().join("; ")
+    };
+
+    let http = why("http://127.0.0.1:81", b"HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n");
+    let socks = why("socks5://127.0.0.1:81", b"\x05\x00\x05\x02\0\x01\0\0\0\0\0\0");
+    let silent = why("socks5://127.0.0.1:81", b"\x05");
+
+    assert_eq!(http, "refused with status 403");
+    assert!(socks.contains("not allowed by its rules"), "{socks}");
+    assert_eq!(silent, Reason::ConnectTimeout.to_string());
 }

@@ -9,11 +9,12 @@ use lodger_backend::Micros;
 
 use super::super::proxy::Forward;
 use super::super::url::Url;
+use super::super::way::Way;
 #[cfg(feature = "h2")]
 use super::Body;
 use super::dial::Job;
 use super::pool::Keeper;
-use super::{Client, Request, Way};
+use super::{Client, Request};
 use crate::io::Tx;
 #[cfg(feature = "h2")]
 use crate::proto::h1::Length;
