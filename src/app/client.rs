@@ -15,7 +15,7 @@ use super::url::{Scheme, Url};
 use super::way::Way;
 use crate::Error;
 use crate::io::Tx;
-use crate::proto::h1::{self, Length, RequestHead, ResponseHead};
+use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
 use crate::proto::stack::{HTTP_ALPN, HTTP1_ALPN, Stack};
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
@@ -120,6 +120,8 @@ pub struct Whole {
     pub fields: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// Fields behind the body (RFC 9110, section 6.5), as `fields`; never merged into those.
+    pub trailers: Vec<(String, String)>,
     /// How long it took.
     pub timing: Timing,
     /// How long the server asks to wait before another request (Retry-After); what
@@ -130,9 +132,18 @@ pub struct Whole {
 impl Whole {
     /// Gives the first field of this name; names are compared without case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        first(&self.fields, name)
     }
+
+    /// Gives the first field of this name behind the body; names are compared without case.
+    pub fn trailer(&self, name: &str) -> Option<&str> {
+        first(&self.trailers, name)
+    }
+}
+
+fn first<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
 }
 
 impl Client {
@@ -305,6 +316,7 @@ impl Ask {
             status: 0,
             fields: Vec::new(),
             body: Vec::new(),
+            trailers: Vec::new(),
             timing: Timing::default(),
             retry_after: None,
         };
@@ -465,6 +477,15 @@ impl Inner {
     }
 }
 
+/// Copies the fields that are text.
+fn texts(fields: Fields<'_>) -> Vec<(String, String)> {
+    let text = |(name, value): (&str, &[u8])| {
+        let value = core::str::from_utf8(value).ok()?;
+        Some((name.to_string(), value.to_string()))
+    };
+    fields.iter().filter_map(text).collect()
+}
+
 /// Puts a response together.
 struct Collect<F> {
     whole: Whole,
@@ -478,14 +499,11 @@ impl<F: FnMut(Result<Whole, Failure>) + 'static> Fetch for Collect<F> {
         self.whole.status = head.status;
         let unix = cx.runtime().unix_time();
         self.whole.retry_after = head.retry_after().map(|asked| asked.wait(unix));
-        self.whole.fields = head
-            .fields
-            .iter()
-            .filter_map(|(name, value)| {
-                let value = core::str::from_utf8(value).ok()?;
-                Some((name.to_string(), value.to_string()))
-            })
-            .collect();
+        self.whole.fields = texts(head.fields);
+    }
+
+    fn trailers(&mut self, _cx: &mut Cx<'_>, fields: Fields<'_>) {
+        self.whole.trailers = texts(fields);
     }
 
     fn body(&mut self, cx: &mut Cx<'_>, chunk: &[u8]) {

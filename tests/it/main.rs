@@ -36,5 +36,6 @@ mod serving;
 mod timers;
 #[cfg(feature = "tls")]
 mod tls;
+mod trailers;
 mod turns;
 mod ws;

@@ -89,11 +89,16 @@ impl Answering<'_> {
 
     /// See [`h1::Server::finish`].
     pub(crate) fn finish(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        self.finish_with(tx, &[])
+    }
+
+    /// See [`h1::Server::finish_with`].
+    pub(crate) fn finish_with(&mut self, tx: &mut Tx<'_>, trailers: &[u8]) -> Result<(), Error> {
         match self {
-            Self::H1(http) => http.finish(tx),
+            Self::H1(http) => http.finish_with(tx, trailers),
             // Its stream ends once its output has gone.
             #[cfg(feature = "h2")]
-            Self::H2(on) => on.exchange.finish(),
+            Self::H2(on) => on.exchange.finish_with(trailers),
         }
     }
 

@@ -90,6 +90,31 @@ impl Handle {
         self.exchange(id, |http, tx, _| http.finish(tx))
     }
 
+    /// Completes an exchange's response with trailers (RFC 9110, section 6.5): names and values
+    /// that are known only behind the body, such as a digest or what it cost.
+    ///
+    /// They are sent behind chunks in HTTP/1.1, and in HTTP/2. A response to HEAD, one with status
+    /// 204 or 304, one in HTTP/1.0, and one in HTTP/1.1 whose head named a `content-length` have no
+    /// place for them: they are dropped, as any recipient on the way may do (section 6.5.1). So
+    /// nothing must depend on them, unless the request said `te: trailers`. A `trailer` field in
+    /// the head may announce their names (section 6.6.2).
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish); `Misuse`, and the response goes on, if a name or value may not
+    /// be, or not behind the body: framing, routing, authentication, conditions, caching, and
+    /// what the content is (`transfer-encoding`, `host`, `set-cookie`, `content-type` …).
+    pub fn finish_with(&self, id: ExchangeId, trailers: &[(&str, &str)]) -> Result<(), SendError> {
+        let mut lines = self.core().pool.take();
+        let made =
+            trailers.iter().try_for_each(|(name, value)| h1::put_trailer(&mut lines, name, value));
+        let sent = made
+            .map_err(SendError::from)
+            .and_then(|()| self.exchange(id, |http, tx, _| http.finish_with(tx, &lines)));
+        self.core().pool.put(lines);
+        sent
+    }
+
     /// Whether an exchange's answer is still to be completed.
     pub(crate) fn awaits(&self, id: ExchangeId) -> bool {
         let mut core = self.core();

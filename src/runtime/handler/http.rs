@@ -501,6 +501,35 @@ impl<'t> Cx<'t> {
         self.h.finish(self.id)
     }
 
+    /// Completes the response with trailers: fields that are known only behind the body.
+    ///
+    /// ```
+    /// use lodger::http;
+    ///
+    /// /// Sends parts, and behind them how many there were.
+    /// struct Report;
+    ///
+    /// impl http::Handler for Report {
+    ///     fn open(&mut self, cx: &mut http::Cx<'_>) {
+    ///         let fields = [("content-type", "text/plain"), ("trailer", "parts")];
+    ///         let _ = cx.head(200, &fields);
+    ///         let _ = cx.write(b"one ");
+    ///         let _ = cx.write(b"two");
+    ///         let _ = cx.finish_with(&[("parts", "2")]);
+    ///     }
+    /// }
+    ///
+    /// let server = http::Server::new().get("/report", |_req, res| res.stream(Report));
+    /// # drop(server);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::finish_with`], which also tells where they are dropped.
+    pub fn finish_with(&mut self, trailers: &[(&str, &str)]) -> Result<(), SendError> {
+        self.h.finish_with(self.id, trailers)
+    }
+
     /// Tells whether the response is still to be begun or completed.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.h.awaits(self.id)
