@@ -70,7 +70,11 @@ pub(super) fn event(h: &Handle, parent: ConnId, event: Event<'_>, app: &App) {
         }
         Event::Data { stream, tag, data, ended } => deliver(h, parent, (tag, stream), data, ended),
         Event::Response { stream, tag, head, ended } => {
-            let told = h.core().with_asking(tag, stream, |asking| asking.push_head(&head));
+            let told = {
+                let mut core = h.core();
+                let most = core.limits.client.interim;
+                core.with_asking(tag, stream, |asking| asking.push_head(&head, most))
+            };
             if told {
                 deliver(h, parent, (tag, stream), &mut [], ended);
             }

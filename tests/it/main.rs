@@ -22,6 +22,7 @@ mod h2;
 mod h2_streams;
 mod http;
 mod idle;
+mod interim;
 mod kit;
 #[cfg(feature = "mqtt")]
 mod mqtt;

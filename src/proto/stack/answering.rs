@@ -102,6 +102,24 @@ impl Answering<'_> {
         }
     }
 
+    /// See [`h1::Server::interim`].
+    pub(crate) fn interim(
+        &mut self,
+        tx: &mut Tx<'_>,
+        status: u16,
+        fields: &[u8],
+    ) -> Result<(), Error> {
+        match self {
+            Self::H1(http) => http.interim(tx, status, fields),
+            #[cfg(feature = "h2")]
+            Self::H2(on) => {
+                on.exchange.interim(status)?;
+                on.answer(tx, status, fields, None, None, false);
+                Ok(())
+            }
+        }
+    }
+
     /// See [`h1::Server::want_body`].
     #[cfg(feature = "h2")]
     pub(crate) fn want_body(&mut self, tx: &mut Tx<'_>) {

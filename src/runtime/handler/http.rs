@@ -207,6 +207,15 @@ impl<'t> Response<'t> {
         h1::put_field(&mut self.fields, name, value)
     }
 
+    /// Sends an interim response ahead of this one, which is given later or streamed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::interim`].
+    pub fn interim(&self, status: u16, fields: &[(&str, &str)]) -> Result<(), SendError> {
+        self.h.interim(self.id, status, fields)
+    }
+
     /// Answers with plain text.
     pub fn text(self, text: &str) -> Answer {
         self.whole(b"Content-Type: text/plain; charset=utf-8\r\n", text.as_bytes())
@@ -471,6 +480,15 @@ impl<'t> Cx<'t> {
     /// Names the exchange, to write to it from elsewhere.
     pub fn exchange(&self) -> ExchangeId {
         self.id
+    }
+
+    /// Sends an interim response ahead of the head.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::interim`].
+    pub fn interim(&mut self, status: u16, fields: &[(&str, &str)]) -> Result<(), SendError> {
+        self.h.interim(self.id, status, fields)
     }
 
     /// Starts the response: status and fields. The body's length follows from a `content-length`
