@@ -9,7 +9,7 @@ use crate::report::Problem;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Through {
     /// Go through this proxy: http://[NAME:PASSWORD@]HOST:PORT or socks5://...; "" for none, whatever
-    /// HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
+    /// HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY (names, addresses, networks as 10.0.0.0/8) say
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
 }
@@ -48,7 +48,7 @@ fn from(var: &dyn Fn(&str) -> Option<String>) -> Result<Proxies, Problem> {
     let plain = one("HTTP_PROXY", plain)?;
     let secure = one("HTTPS_PROXY", either("HTTPS_PROXY"))?;
     let proxies = Proxies::default().plain(plain.as_ref()).secure(secure.as_ref());
-    let proxies = proxies.except("localhost 127.0.0.1 ::1");
+    let proxies = proxies.except("localhost 127.0.0.0/8 ::1");
     Ok(proxies.except(&either("NO_PROXY").unwrap_or_default()))
 }
 

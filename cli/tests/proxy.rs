@@ -15,8 +15,13 @@ struct Server(Child, u16);
 
 impl Server {
     fn start(more: &[&str]) -> Self {
+        Self::run(&["serve"], more)
+    }
+
+    /// Runs a server of the program, whose first line ends in its port.
+    fn run(what: &[&str], more: &[&str]) -> Self {
         let mut command = Command::new(LODGER);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(more).stdin(Stdio::null());
+        command.args(what).args(["--listen", "127.0.0.1:0"]).args(more).stdin(Stdio::null());
         command.stderr(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -37,8 +42,8 @@ impl Drop for Server {
 /// What a proxy was asked for.
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// Starts a proxy that knows both CONNECT and SOCKS5; each of its tunnels leads to this port. It
-/// ends with the program.
+/// Starts a proxy that knows absolute-form, CONNECT and SOCKS5; all that goes through it leads to this
+/// port. It ends with the program.
 fn proxy(to: u16) -> (u16, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, asked) = (listener.local_addr().unwrap().port(), Asked::default());
@@ -55,14 +60,20 @@ fn proxy(to: u16) -> (u16, Asked) {
 fn tunnel(mut client: TcpStream, to: u16, asked: &Asked) -> io::Result<()> {
     let mut first = [0];
     client.read_exact(&mut first)?;
-    let hello: &[u8] = if first == *b"C" {
-        let mut head = vec![b'C'];
+    let mut server = TcpStream::connect(("127.0.0.1", to))?;
+    let hello: &[u8] = if first[0].is_ascii_uppercase() {
+        let mut head = first.to_vec();
         while !head.ends_with(b"\r\n\r\n") {
             client.read_exact(&mut first)?;
             head.push(first[0]);
         }
+        let tunnels = head.starts_with(b"CONNECT ");
+        if !tunnels {
+            // A server takes what a proxy is sent: RFC 9112, section 3.2.2.
+            server.write_all(&head)?;
+        }
         asked.lock().unwrap().push(String::from_utf8(head).unwrap());
-        b"HTTP/1.1 200 fine\r\n\r\n"
+        if tunnels { b"HTTP/1.1 200 fine\r\n\r\n" } else { b"" }
     } else {
         let mut count = [0];
         client.read_exact(&mut count)?;
@@ -76,7 +87,6 @@ fn tunnel(mut client: TcpStream, to: u16, asked: &Asked) -> io::Result<()> {
         b"\x05\0\0\x01\0\0\0\0\0\0"
     };
     client.write_all(hello)?;
-    let server = TcpStream::connect(("127.0.0.1", to))?;
     let (mut from, mut into) = (server.try_clone()?, client.try_clone()?);
     std::thread::spawn(move || {
         let _ = io::copy(&mut from, &mut into);
@@ -117,7 +127,10 @@ fn fetch_and_ws_go_through_a_proxy() {
         assert_eq!(text(&got), "Hello, World!");
         let got = lodger(&["fetch", "--timeout", "60", page], &[("http_proxy", url.clone())]);
         assert_eq!(text(&got), "Hello, World!");
-        assert_eq!(asked.lock().unwrap().len(), 2);
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        assert_eq!(asked.len(), 2);
+        let absolute = asked[0].starts_with("GET http://far.test/plaintext HTTP/1.1\r\n");
+        assert!(absolute || scheme != "http", "{asked:?}");
 
         let (port, asked) = proxy(secure.1);
         let url = format!("{scheme}://127.0.0.1:{port}");
@@ -151,12 +164,37 @@ fn what_is_excepted_goes_directly_and_a_bad_proxy_is_told() {
     let direct = lodger(&["fetch", &page], std::slice::from_ref(&all));
     let none = lodger(&["fetch", "--proxy", "", &page], &[all]);
     let wrong = lodger(&["fetch", "--proxy", "https://me:secret@a", &page], &[]);
-    let nobody =
-        lodger(&["fetch", "--proxy", &format!("http://127.0.0.1:{}", server.1), &page], &[]);
+    // Our server is no proxy.
+    let (own, secure) = (format!("http://127.0.0.1:{}", server.1), page.replace("http", "https"));
+    let nobody = lodger(&["fetch", "--proxy", &own, &secure], &[]);
 
     assert_eq!((text(&direct), text(&none)), ("Hello, World!".into(), "Hello, World!".into()));
     assert!(asked.lock().unwrap().is_empty());
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong).contains("--proxy: ") && !text(&wrong).contains("secret"));
     assert!(text(&nobody).contains("no way through the proxy: "), "{}", text(&nobody));
+}
+
+#[test]
+fn mqtt_goes_through_a_proxy() {
+    for (tls, url) in [(&[][..], "mqtt://far.test"), (&["--tls"], "mqtts://far.test")] {
+        let broker = Server::run(&["mqtt", "broker"], tls);
+        let (port, asked) = proxy(broker.1);
+        let way = format!("http://me:secret@127.0.0.1:{port}");
+        let other = [("ALL_PROXY", format!("socks5://127.0.0.1:{port}"))];
+        let trust: &[&str] = if tls.is_empty() { &[] } else { &["-k"] };
+
+        let publish =
+            ["mqtt", "pub", "-u", url, "-q", "1", "-r", "-m", "hello", "a/b", "--proxy", &way];
+        let said = lodger(&[&publish, trust].concat(), &[]);
+        let hear = ["mqtt", "sub", "-u", url, "-c", "1", "a/#"];
+        let heard = lodger(&[&hear, trust].concat(), &other);
+
+        assert_eq!(said.status.code(), Some(0), "{}", text(&said));
+        assert_eq!((heard.status.code(), &*heard.stdout), (Some(0), &b"hello\n"[..]));
+        let asked = asked.lock().unwrap();
+        assert!(asked.len() == 2 && asked[0].starts_with("CONNECT far.test:"), "{asked:?}");
+        assert!(asked[0].contains("Proxy-Authorization: Basic "));
+        drop(broker);
+    }
 }

@@ -9,18 +9,19 @@ use std::vec::Vec;
 
 use self::attempt::Attempt;
 use self::pool::Pool;
-use super::proxy::Proxies;
+use super::proxy::{Forward, Proxies};
 use super::trust::Trust;
-use super::url::{Place, Scheme, Url};
+use super::url::{Scheme, Url};
+use super::way::Way;
 use crate::Error;
 use crate::io::Tx;
-use crate::proto::h1::{self, Length, RequestHead, ResponseHead};
+use crate::proto::h1::{self, Fields, Length, RequestHead, ResponseHead};
 use crate::proto::stack::{HTTP_ALPN, HTTP1_ALPN, Stack};
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
 use crate::proto::{self};
 use crate::runtime::handler::client::{Cx, Failure, Fetch, Stage, Timing};
-use crate::runtime::{Channel, ConnId, Handle, Reason};
+use crate::runtime::{ConnId, Handle, Reason};
 
 mod attempt;
 pub(super) mod dial;
@@ -119,6 +120,8 @@ pub struct Whole {
     pub fields: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// Fields behind the body (RFC 9110, section 6.5), as `fields`; never merged into those.
+    pub trailers: Vec<(String, String)>,
     /// How long it took.
     pub timing: Timing,
     /// How long the server asks to wait before another request (Retry-After); what
@@ -129,9 +132,18 @@ pub struct Whole {
 impl Whole {
     /// Gives the first field of this name; names are compared without case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        first(&self.fields, name)
     }
+
+    /// Gives the first field of this name behind the body; names are compared without case.
+    pub fn trailer(&self, name: &str) -> Option<&str> {
+        first(&self.trailers, name)
+    }
+}
+
+fn first<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
 }
 
 impl Client {
@@ -180,8 +192,8 @@ impl Client {
         *self.0.trust.borrow_mut() = Trust::new(config);
     }
 
-    /// Sets which proxies lead to which servers, for connections from now on and for all clones. A
-    /// proxy makes a tunnel, whatever is spoken through it.
+    /// Sets which proxies lead to which servers, for connections from now on and for all clones.
+    /// HTTP/2 without TLS goes through tunnels alone.
     pub fn proxies(&self, proxies: &Proxies) {
         *self.0.proxies.borrow_mut() = proxies.clone();
     }
@@ -304,6 +316,7 @@ impl Ask {
             status: 0,
             fields: Vec::new(),
             body: Vec::new(),
+            trailers: Vec::new(),
             timing: Timing::default(),
             retry_after: None,
         };
@@ -371,10 +384,11 @@ impl Request {
         matches!(self.body, Body::Stream(_))
     }
 
-    /// Puts the request, and a body that is there already, into the output.
+    /// Puts the request, and a body that is there already, into the output: for its server, or for a
+    /// proxy that passes it on.
     fn say(
         &self,
-        url: &Url,
+        (url, via): (&Url, Option<&Forward>),
         stack: &mut Stack,
         cx: &mut proto::Cx<'_>,
         tx: &mut Tx<'_>,
@@ -382,7 +396,15 @@ impl Request {
         let Stack::Client(client) = stack else {
             return Err(Error::misuse("the connection is not an HTTP client's"));
         };
-        client.request(cx, tx, &self.head(url))?;
+        let head = self.head(url);
+        match via {
+            None => client.request(cx, tx, &head)?,
+            Some(proxy) => {
+                let (target, fields) = proxy.parts(url, &self.fields)?;
+                let head = RequestHead { target: &target, fields: &fields, ..head };
+                client.request(cx, tx, &head)?;
+            }
+        }
         if let Some(time) = self.body_time {
             client.body_time(time);
         }
@@ -431,18 +453,12 @@ impl Request {
 }
 
 /// Copies field lines without those of these names.
-fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
+pub(super) fn without(fields: &[u8], names: &[&str]) -> Vec<u8> {
     let keeps = |line: &&[u8]| {
         let name = line.split(|b| *b == b':').next().unwrap_or_default();
         !names.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
     };
     fields.split_inclusive(|b| *b == b'\n').filter(keeps).flatten().copied().collect()
-}
-
-/// Where a connection begins, and what lies between it and its protocol.
-pub(super) struct Way {
-    pub(super) place: Place,
-    pub(super) channel: Option<Box<Channel>>,
 }
 
 impl Inner {
@@ -457,15 +473,17 @@ impl Inner {
         let mut trust = self.trust.borrow_mut();
         trust.resolve(&self.h, url)?;
         let alpn = if any && !self.only_http1.get() { HTTP_ALPN } else { HTTP1_ALPN };
-        let engine = trust.engine(url, alpn)?;
-        let proxies = self.proxies.borrow();
-        let Some((proxy, host, port)) = proxies.to(url) else {
-            return Ok(Way { place: url.place.clone(), channel: engine.map(Channel::dialled) });
-        };
-        let (tunnel, limits) = (proxy.tunnel(host, port)?, Rc::clone(&self.h.core().limits));
-        let channel = Some(Channel::through(tunnel, engine, limits));
-        Ok(Way { place: proxy.place().clone(), channel })
+        Way::find(&self.h, url, trust.engine(url, alpn)?, &self.proxies.borrow())
     }
+}
+
+/// Copies the fields that are text.
+fn texts(fields: Fields<'_>) -> Vec<(String, String)> {
+    let text = |(name, value): (&str, &[u8])| {
+        let value = core::str::from_utf8(value).ok()?;
+        Some((name.to_string(), value.to_string()))
+    };
+    fields.iter().filter_map(text).collect()
 }
 
 /// Puts a response together.
@@ -481,14 +499,11 @@ impl<F: FnMut(Result<Whole, Failure>) + 'static> Fetch for Collect<F> {
         self.whole.status = head.status;
         let unix = cx.runtime().unix_time();
         self.whole.retry_after = head.retry_after().map(|asked| asked.wait(unix));
-        self.whole.fields = head
-            .fields
-            .iter()
-            .filter_map(|(name, value)| {
-                let value = core::str::from_utf8(value).ok()?;
-                Some((name.to_string(), value.to_string()))
-            })
-            .collect();
+        self.whole.fields = texts(head.fields);
+    }
+
+    fn trailers(&mut self, _cx: &mut Cx<'_>, fields: Fields<'_>) {
+        self.whole.trailers = texts(fields);
     }
 
     fn body(&mut self, cx: &mut Cx<'_>, chunk: &[u8]) {

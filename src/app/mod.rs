@@ -27,6 +27,8 @@ pub(crate) mod proxy;
 mod trust;
 #[cfg(feature = "client")]
 pub(crate) mod url;
+#[cfg(feature = "client")]
+mod way;
 #[cfg(all(feature = "server", feature = "ws"))]
 pub(crate) mod ws;
 

@@ -1,20 +1,32 @@
 //! Which proxy leads to which server.
 
-use std::boxed::Box;
-use std::string::{String, ToString};
+use std::format;
+use std::string::String;
 use std::vec::Vec;
 
+use self::except::Rule;
+use super::client::without;
 use super::url::{Place, Url};
 use crate::Error;
 use crate::proto::proxy::{Kind, Login, Tunnel};
 
-/// A proxy that makes tunnels: CONNECT of HTTP, or SOCKS5. It is told the server's name, and looks it
-/// up itself.
+mod except;
+
+/// A proxy: of HTTP, or SOCKS5. It is told the server's name, and looks it up itself.
+///
+/// Through one of HTTP, requests to `http://` are sent to the proxy in absolute-form (RFC 9112, section
+/// 3.2.2), which passes them on: what it answers in place of the server, a 407 or 502, is the response
+/// that is told. All else goes through tunnels: by CONNECT (RFC 9110, section 9.3.6), or by SOCKS5. A
+/// tunnel that is refused is a [`Failure`](crate::http::Failure) at
+/// [`Stage::Proxy`](crate::http::Stage::Proxy), with the status in its reason.
+///
+/// The login is for the proxy alone: no server sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proxy {
     kind: Kind,
     place: Place,
     login: Option<Login>,
+    only_tunnels: bool,
 }
 
 impl Proxy {
@@ -42,7 +54,14 @@ impl Proxy {
             let (name, password) = login.split_once(':').unwrap_or((login, ""));
             Login::new(&decoded(name)?, &decoded(password)?)
         });
-        Ok(Self { kind, place, login: login.transpose()? })
+        Ok(Self { kind, place, login: login.transpose()?, only_tunnels: false })
+    }
+
+    /// Has it asked for tunnels alone, also to `http://`; many proxies make none to port 80.
+    #[must_use]
+    pub fn only_tunnels(mut self) -> Self {
+        self.only_tunnels = true;
+        self
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -52,6 +71,33 @@ impl Proxy {
     /// Prepares a tunnel to a server.
     pub(super) fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, Error> {
         Tunnel::new(self.kind, host, port, self.login.clone())
+    }
+}
+
+/// A proxy that is sent requests in place of their server: RFC 9112, section 3.2.2.
+pub(super) struct Forward(Proxy);
+
+impl Forward {
+    pub(super) fn place(&self) -> &Place {
+        self.0.place()
+    }
+
+    /// What connections are kept by. Each has requests to one server alone.
+    pub(super) fn key(&self, url: &Url) -> String {
+        let proxy = match self.place() {
+            Place::Tcp { name, port } => format!("{}:{port}", name.to_ascii_lowercase()),
+            Place::Unix(path) => path.clone(),
+        };
+        format!("{} by {proxy}", url.origin())
+    }
+
+    /// Gives the target and the fields that the proxy is sent, of a request with these fields.
+    pub(super) fn parts(&self, url: &Url, fields: &[u8]) -> Result<(String, Vec<u8>), Error> {
+        let target = format!("http://{}{}", url.host, url.target);
+        let Some(login) = &self.0.login else { return Ok((target, fields.to_vec())) };
+        let mut fields = without(fields, &["proxy-authorization"]);
+        login.put_field(&mut fields)?;
+        Ok((target, fields))
     }
 }
 
@@ -78,7 +124,7 @@ fn decoded(text: &str) -> Result<String, Error> {
 pub struct Proxies {
     plain: Option<Proxy>,
     secure: Option<Proxy>,
-    except: Vec<Box<str>>,
+    except: Vec<Rule>,
 }
 
 impl Proxies {
@@ -87,27 +133,36 @@ impl Proxies {
         Self { plain: Some(proxy.clone()), secure: Some(proxy.clone()), except: Vec::new() }
     }
 
-    /// Has what is plain (http, ws) go through this one, or directly.
+    /// Has what is plain (http, ws, mqtt) go through this one, or directly.
     #[must_use]
     pub fn plain(mut self, proxy: Option<&Proxy>) -> Self {
         self.plain = proxy.cloned();
         self
     }
 
-    /// Has what goes by TLS (https, wss) go through this one, or directly.
+    /// Has what goes by TLS (https, wss, mqtts) go through this one, or directly.
     #[must_use]
     pub fn secure(mut self, proxy: Option<&Proxy>) -> Self {
         self.secure = proxy.cloned();
         self
     }
 
-    /// Reaches these directly: names and addresses, separated by commas or spaces. A name stands for
-    /// those that end in it as well, with or without a dot before it; `*` for all; with a port behind
-    /// a colon, for that alone. Networks (10.0.0.0/8) are not known.
+    /// Reaches these directly, as NO_PROXY names them: entries separated by commas or spaces, added
+    /// to those of earlier calls.
+    ///
+    /// - `example.org`, `.example.org` and `*.example.org`: this name, and all that end in it behind
+    ///   a dot; case makes no difference.
+    /// - `10.1.2.3`, `fd00::1`, `[fd00::1]`: this address, however it is written.
+    /// - `10.0.0.0/8`, `fd00::/8`: the addresses of this network (RFC 4632).
+    /// - any of these with `:port` behind it (IPv6 in brackets, and no network of it): this port alone.
+    /// - `*`: all.
+    ///
+    /// An address stands for servers that a URL names by it: no name is looked up for this. What is
+    /// none of these, as `10.0.0.0/33`, stands for nothing.
     #[must_use]
     pub fn except(mut self, list: &str) -> Self {
-        let names = list.split([',', ' ']).map(|name| name.trim().trim_start_matches('.'));
-        self.except.extend(names.filter(|n| !n.is_empty()).map(|n| n.to_ascii_lowercase().into()));
+        let entries = list.split(|c: char| c == ',' || c.is_whitespace());
+        self.except.extend(entries.filter_map(Rule::parse));
         self
     }
 
@@ -115,28 +170,16 @@ impl Proxies {
     pub(super) fn to<'a>(&'a self, url: &'a Url) -> Option<(&'a Proxy, &'a str, u16)> {
         let Place::Tcp { name, port } = &url.place else { return None };
         let proxy = if url.secure { &self.secure } else { &self.plain };
-        let direct = self.except.iter().any(|rule| is_meant(rule, name, *port));
+        let direct = self.except.iter().any(|rule| rule.is_for(name, *port));
         proxy.as_ref().filter(|_| !direct).map(|proxy| (proxy, &**name, *port))
     }
-}
 
-/// Whether a server is one that a rule stands for.
-fn is_meant(rule: &str, name: &str, port: u16) -> bool {
-    if rule == "*" {
-        return true;
+    /// Gives the proxy that is sent requests of HTTP/1.1 in place of a server.
+    pub(super) fn forward(&self, url: &Url) -> Option<Forward> {
+        let (proxy, ..) = self.to(url)?;
+        let forwards = !url.secure && proxy.kind == Kind::Http && !proxy.only_tunnels;
+        forwards.then(|| Forward(proxy.clone()))
     }
-    let name = name.to_ascii_lowercase();
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
-    let bare = bare.trim_end_matches('.');
-    let (rule, of) = match rule.rsplit_once(':') {
-        // Colons within an address are no ports.
-        Some((host, of)) if !host.contains(':') || host.ends_with(']') => (host, Some(of)),
-        _ => (rule, None),
-    };
-    let rule = rule.strip_prefix('[').and_then(|rule| rule.strip_suffix(']')).unwrap_or(rule);
-    let within =
-        bare.strip_suffix(rule).is_some_and(|front| front.is_empty() || front.ends_with('.'));
-    within && of.is_none_or(|of| of == port.to_string())
 }
 
 #[cfg(test)]
@@ -163,11 +206,11 @@ mod tests {
     #[test]
     fn exceptions_are_names_and_those_within_them() {
         let proxies = Proxies::all(&Proxy::parse("http://p:1").unwrap());
-        let proxies = proxies.except("example.org, .corp 127.0.0.1,::1,only:81");
+        let proxies = proxies.except("example.org, .corp 127.0.0.1,::1,only:81\t10.0.0.0/8");
         let used = |url: &str| proxies.to(&Url::parse(url).unwrap()).is_some();
 
         for direct in
-            ["example.org", "A.Example.org", "x.corp", "corp", "127.0.0.1", "[::1]", "only:81"]
+            ["A.Example.org", "x.corp", "corp", "127.0.0.1", "[::1]", "only:81", "10.9.8.7:6"]
         {
             assert!(!used(&std::format!("http://{direct}/")), "{direct}");
         }

@@ -1,7 +1,5 @@
 //! Whom a client trusts, and what that puts between its sockets and its protocol.
 
-#[cfg(feature = "mqtt")]
-use std::boxed::Box;
 #[cfg(feature = "tls")]
 use std::cell::RefCell;
 #[cfg(feature = "tls")]
@@ -12,8 +10,6 @@ use crate::Error;
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
 use crate::proto::tls::Engine;
-#[cfg(feature = "mqtt")]
-use crate::runtime::Channel;
 use crate::runtime::Handle;
 
 /// Whom a client trusts: whom the system trusts, unless it is said.
@@ -53,17 +49,6 @@ impl Trust {
     #[cfg(not(feature = "tls"))]
     pub(super) fn resolve(&mut self, _h: &Handle, _url: &Url) -> Result<(), Error> {
         Ok(())
-    }
-
-    /// Makes what lies between a socket and this server, which is offered `alpn`; `None` for a
-    /// plain one.
-    ///
-    /// # Errors
-    ///
-    /// As [`engine`](Self::engine).
-    #[cfg(feature = "mqtt")]
-    pub(super) fn channel(&self, url: &Url, alpn: Alpn) -> Result<Option<Box<Channel>>, Error> {
-        Ok(self.engine(url, alpn)?.map(Channel::dialled))
     }
 
     /// Begins a handshake with this server, which is offered `alpn`; `None` for a plain one.

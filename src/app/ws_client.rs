@@ -95,8 +95,9 @@ impl Client {
 
     /// Prepares one for a URL that is taken apart already.
     #[cfg(feature = "mqtt")]
-    pub(super) fn to(url: &Url, trust: &Trust) -> Self {
-        Self { url: Ok(url.clone()), trust: trust.clone(), ..Self::new("") }
+    pub(super) fn to(url: &Url, trust: &Trust, proxies: &Proxies) -> Self {
+        let (trust, proxies) = (trust.clone(), proxies.clone());
+        Self { url: Ok(url.clone()), trust, proxies, ..Self::new("") }
     }
 
     /// Sets whom wss trusts. Unless set, it is whom the system trusts.
@@ -106,7 +107,7 @@ impl Client {
         self
     }
 
-    /// Sets which proxies lead to which servers. A proxy makes a tunnel.
+    /// Sets which proxies lead to which servers, by tunnels.
     pub fn proxies(mut self, proxies: &Proxies) -> Self {
         self.proxies = proxies.clone();
         self

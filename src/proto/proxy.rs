@@ -60,6 +60,16 @@ impl Login {
         }
         Ok(Self { name: name.into(), password: password.into() })
     }
+
+    /// Puts the field that an HTTP proxy is told it by: RFC 9110, section 11.7.2, and RFC 7617.
+    ///
+    /// # Errors
+    ///
+    /// None: base64 is a field's value.
+    pub(crate) fn put_field(&self, fields: &mut Vec<u8>) -> Result<(), Error> {
+        let basic = base64(format!("{}:{}", self.name, self.password).as_bytes());
+        h1::put_field(fields, "Proxy-Authorization", &format!("Basic {basic}"))
+    }
 }
 
 /// What became of a tunnel.
@@ -166,9 +176,8 @@ impl Tunnel {
         let (open, close) = if v6 { ("[", "]") } else { ("", "") };
         let target = format!("{open}{}{close}:{}", self.host, self.port);
         let mut fields = Vec::new();
-        if let Some(Login { name, password }) = &self.login {
-            let basic = format!("Basic {}", base64(format!("{name}:{password}").as_bytes()));
-            h1::put_field(&mut fields, "Proxy-Authorization", &basic)?;
+        if let Some(login) = &self.login {
+            login.put_field(&mut fields)?;
         }
         let head = RequestHead {
             method: "CONNECT",

@@ -463,6 +463,14 @@ impl Stack {
         }
     }
 
+    /// Gives the trailers that end a stream, once.
+    pub(crate) fn take_trailers(&mut self) -> Option<Box<[u8]>> {
+        match self {
+            Self::Exchange(exchange) => exchange.take_trailers(),
+            _ => None,
+        }
+    }
+
     /// Whether a stream that ends is to be reset, so that the peer can tell that it broke off.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self, Self::Exchange(exchange) if exchange.is_broken())

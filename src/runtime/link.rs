@@ -70,7 +70,11 @@ pub(super) fn event(h: &Handle, parent: ConnId, event: Event<'_>, app: &App) {
         }
         Event::Data { stream, tag, data, ended } => deliver(h, parent, (tag, stream), data, ended),
         Event::Response { stream, tag, head, ended } => {
-            let told = h.core().with_asking(tag, stream, |asking| asking.push_head(&head));
+            let told = {
+                let mut core = h.core();
+                let most = core.limits.client.interim;
+                core.with_asking(tag, stream, |asking| asking.push_head(&head, most))
+            };
             if told {
                 deliver(h, parent, (tag, stream), &mut [], ended);
             }
@@ -220,10 +224,10 @@ impl Core {
 
     /// Has a stream's connection take what the stream has to send.
     pub(super) fn flush_stream(&mut self, index: u32) {
-        let Some(slot) = self.slots.get(index).filter(|slot| slot.flags.has(Flags::STREAM)) else {
-            return;
-        };
+        let slot = self.slots.get_mut(index).filter(|slot| slot.flags.has(Flags::STREAM));
+        let Some(slot) = slot else { return };
         let (has, ends) = (slot.has_output(), slot.stack.ends_stream());
+        let trailers = if has { None } else { slot.stack.take_trailers() };
         let now = self.now.max(Micros::new(1));
         let broken = slot.stack.is_broken();
         let Link { parent, stream } = slot.link;
@@ -239,9 +243,10 @@ impl Core {
                 slot.since = now;
             }
         } else if ends && connection.may_send(stream) {
-            self.on_connection(index, |connection, stream, now, tx| match broken {
-                true => connection.reset(now, stream, Code::Internal, tx),
-                false => connection.data(now, stream, &[], true, tx),
+            self.on_connection(index, |connection, stream, now, tx| match trailers {
+                _ if broken => connection.reset(now, stream, Code::Internal, tx),
+                Some(fields) => connection.trailers(now, stream, &fields, tx),
+                None => connection.data(now, stream, &[], true, tx),
             });
         }
         self.mark_dirty(parent);
@@ -324,8 +329,13 @@ impl Core {
         let n = queued.min(room).min(QUANTUM);
         let more = n < queued || slot.flags.has(Flags::FILE);
         let ends = !more && slot.stack.ends_stream() && !slot.stack.is_broken();
+        let trailers = if ends { slot.stack.take_trailers() } else { None };
         let data = slot.out.bytes().get(..n).unwrap_or_default();
-        parent.connection.data(*now, stream, data, ends, &mut Tx::new(&mut parent.out, pool));
+        let tx = &mut Tx::new(&mut parent.out, pool);
+        parent.connection.data(*now, stream, data, ends && trailers.is_none(), tx);
+        if let Some(fields) = trailers {
+            parent.connection.trailers(*now, stream, &fields, tx);
+        }
         parent.connection.sent(stream, more);
         slot.sent += n as u64;
         slot.out.advance(n, pool);

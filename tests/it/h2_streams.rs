@@ -13,8 +13,8 @@ use lodger_backend::Trigger;
 
 use crate::kit::{Rig, secs};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -23,20 +23,20 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const PRIORITY_UPDATE: u8 = 16;
 
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 const REFUSED: u8 = 7;
 
 /// A frame that the server has sent.
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// A client that writes frames as they are.
-struct Raw {
+pub(crate) struct Raw {
     wire: Wire,
     input: Vec<u8>,
     decoder: Decoder,
@@ -44,7 +44,7 @@ struct Raw {
 
 impl Raw {
     /// Connects, and greets with these settings.
-    fn greet(rig: &Rig, settings: &[u8]) -> Self {
+    pub(crate) fn greet(rig: &Rig, settings: &[u8]) -> Self {
         let wire = rig.connect();
         wire.set_window(1 << 20);
         let raw = Self { wire, input: Vec::new(), decoder: Decoder::new(4096) };
@@ -54,7 +54,7 @@ impl Raw {
         raw
     }
 
-    fn put(&self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> &Self {
+    pub(crate) fn put(&self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> &Self {
         let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
         let [d, e, f, g] = stream.to_be_bytes();
         self.wire.write(&[&[a, b, c, kind, flags, d, e, f, g], payload].concat());
@@ -62,7 +62,7 @@ impl Raw {
     }
 
     /// A whole request, with more fields in their wire form.
-    fn get(&self, stream: u32, path: &str, more: &[u8]) -> &Self {
+    pub(crate) fn get(&self, stream: u32, path: &str, more: &[u8]) -> &Self {
         self.put(HEADERS, END_HEADERS | END_STREAM, stream, &block(0x82, path, more))
     }
 
@@ -70,12 +70,12 @@ impl Raw {
         self.put(HEADERS, END_HEADERS, stream, &block(0x83, path, more))
     }
 
-    fn open_window(&self, stream: u32, by: u32) -> &Self {
+    pub(crate) fn open_window(&self, stream: u32, by: u32) -> &Self {
         self.put(WINDOW_UPDATE, 0, stream, &by.to_be_bytes())
     }
 
     /// Gives the whole frames that have come.
-    fn frames(&mut self) -> Vec<Frame> {
+    pub(crate) fn frames(&mut self) -> Vec<Frame> {
         self.input.extend(self.wire.read());
         let mut frames = Vec::new();
         while let Some((head, _)) = self.input.split_first_chunk::<9>() {
@@ -92,7 +92,7 @@ impl Raw {
     }
 
     /// Gives the fields of a head as `name=value` with spaces between.
-    fn fields(&mut self, frame: &Frame) -> String {
+    pub(crate) fn fields(&mut self, frame: &Frame) -> String {
         assert_eq!((frame.kind, frame.flags & END_HEADERS), (HEADERS, END_HEADERS));
         let room = Room { fields: 100, list: 1 << 16, cookies: 100 };
         let (mut arena, mut spans) = (Vec::new(), Vec::<FieldSpan>::new());

@@ -22,6 +22,7 @@ mod h2;
 mod h2_streams;
 mod http;
 mod idle;
+mod interim;
 mod kit;
 #[cfg(feature = "mqtt")]
 mod mqtt;
@@ -36,5 +37,6 @@ mod serving;
 mod timers;
 #[cfg(feature = "tls")]
 mod tls;
+mod trailers;
 mod turns;
 mod ws;

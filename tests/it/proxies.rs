@@ -1,9 +1,15 @@
-//! Clients through proxies: CONNECT and SOCKS5, plain and by TLS, and what goes wrong there.
+//! Clients through proxies: absolute-form, CONNECT and SOCKS5, plain and by TLS, and what goes wrong
+//! there.
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use lodger::http::{Client, Failure, Proxies, Proxy, Stage, Whole};
+#[cfg(feature = "mqtt")]
+use lodger::mqtt::{self, Broker, BrokerConfig, ClientEvent, Outgoing, Qos};
+#[cfg(feature = "mqtt")]
+use lodger::policy::Retry;
 use lodger::sim::Faults;
 use lodger::{ConnId, Handle, Limits, Reason, http, raw, tls, ws};
 use lodger_backend::{Addr, Trigger};
@@ -11,9 +17,11 @@ use lodger_backend::{Addr, Trigger};
 use crate::kit::{self, Echo, Log, Rig, TRIGGERS, ms, secs};
 use crate::tls::configs;
 
-/// A proxy by hand, at port 81: every tunnel leads to the rig's server.
+/// A proxy by hand, at port 81: every tunnel leads to the rig's server. What is asked of itself it
+/// answers as [`answer`] says.
 struct Front {
     log: Log,
+    asked: usize,
     input: Vec<u8>,
     stage: Step,
     back: Option<ConnId>,
@@ -56,6 +64,27 @@ impl Front {
         self.input.clear();
     }
 
+    /// Answers whole requests in absolute-form.
+    fn pass(&mut self, cx: &mut raw::Cx<'_>) {
+        while let Some(end) = self.input.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8(self.input[..end].to_vec()).unwrap();
+            let field = |name: &str| {
+                let line = head.lines().find(|line| line.to_lowercase().starts_with(name));
+                line.and_then(|line| line.split_once(": ")).map_or("-", |(_, value)| value)
+            };
+            let body = field("content-length").parse().unwrap_or(0);
+            if self.input.len() < end + 4 + body {
+                return;
+            }
+            let line = head.lines().next().unwrap();
+            let (host, login) = (field("host"), field("proxy-authorization"));
+            self.log.add(format!("{}: {line}, {host}, {login}", self.asked));
+            cx.send(answer(line, login).as_bytes()).unwrap();
+            self.asked += 1;
+            self.input.drain(..end + 4 + body);
+        }
+    }
+
     fn step(&mut self, cx: &mut raw::Cx<'_>) {
         let input = self.input.clone();
         match self.stage {
@@ -70,6 +99,7 @@ impl Front {
                 let (h, id) = (cx.runtime().clone(), cx.id());
                 self.through(&h, id, b"HTTP/1.1 200 fine\r\nContent-Length: 5\r\n\r\n");
             }
+            Step::First if input[0].is_ascii_uppercase() => self.pass(cx),
             Step::First if input.len() == 2 + usize::from(*input.get(1).unwrap_or(&9)) => {
                 let with = input[2..].contains(&2);
                 cx.send(if with { b"\x05\x02" } else { b"\x05\0" }).unwrap();
@@ -90,6 +120,27 @@ impl Front {
             _ => {}
         }
     }
+}
+
+/// What the proxy says to a request of this line, by whom it knows.
+fn answer(line: &str, login: &str) -> String {
+    let target = line.split(' ').nth(1).unwrap();
+    match target.strip_prefix("http://").and_then(|rest| rest.split_once('/')) {
+        Some((_, "moved")) if target.contains("near") => found("https://far.test/"),
+        Some((_, "moved")) => found("http://127.0.0.1/"),
+        Some(("private.test", _)) if login == "-" => {
+            "HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 2\r\n\r\nno"
+                .into()
+        }
+        Some((host, _)) => {
+            format!("HTTP/1.1 200 x\r\nContent-Length: {}\r\n\r\n{host}", host.len())
+        }
+        None => "HTTP/1.1 400 x\r\nContent-Length: 0\r\n\r\n".into(),
+    }
+}
+
+fn found(location: &str) -> String {
+    format!("HTTP/1.1 302 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
 }
 
 impl raw::Handler for Front {
@@ -114,29 +165,45 @@ fn proxy(rig: &Rig) -> Log {
     let into = log.clone();
     let front = move |_: &raw::Accepted<'_>| {
         let log = into.clone();
-        Some(Front { log, input: Vec::new(), stage: Step::First, back: None })
+        Some(Front { log, asked: 0, input: Vec::new(), stage: Step::First, back: None })
     };
     rig.rt.listen("127.0.0.1:81", raw::Server::new(front)).unwrap();
     log
 }
 
 fn get(rig: &Rig, client: &Client, url: &str) -> Result<Whole, Failure> {
+    get_within(rig, client, url, secs(30))
+}
+
+/// Of a server that answers at once: connections are still kept.
+fn soon(rig: &Rig, client: &Client, url: &str) -> Result<Whole, Failure> {
+    get_within(rig, client, url, secs(1))
+}
+
+fn get_within(rig: &Rig, client: &Client, url: &str, time: Duration) -> Result<Whole, Failure> {
     let got = Rc::new(RefCell::new(Vec::new()));
     let into = Rc::clone(&got);
     client.get(url).whole(1 << 20, move |result| into.borrow_mut().push(result));
-    rig.run_for(secs(30));
+    rig.run_for(time);
     assert_eq!(got.borrow().len(), 1, "told exactly once");
     got.borrow_mut().pop().unwrap()
 }
 
 fn served() -> http::Server {
     http::Server::new()
-        .get("/", |req, res| res.text(if req.tls().is_some() { "by TLS" } else { "plain" }))
+        .get("/", |req, res| {
+            assert!(req.header("proxy-authorization").is_none());
+            res.text(if req.tls().is_some() { "by TLS" } else { "plain" })
+        })
         .ws("/echo", |_| Ok(Echo))
 }
 
 fn through(url: &str) -> Proxies {
     Proxies::all(&Proxy::parse(url).unwrap())
+}
+
+fn tunnels(url: &str) -> Proxies {
+    Proxies::all(&Proxy::parse(url).unwrap().only_tunnels())
 }
 
 const PROXIES: [(&str, &[&str]); 3] = [
@@ -187,7 +254,7 @@ fn plain_requests_and_websockets_go_through_tunnels_too() {
             rig.serve(served());
             let log = proxy(&rig);
             let client = Client::new(&rig.rt);
-            client.proxies(&through(url));
+            client.proxies(&tunnels(url));
 
             assert_eq!(get(&rig, &client, "http://far.test/").unwrap().body, b"plain");
             let before = log.take().len();
@@ -207,6 +274,124 @@ fn plain_requests_and_websockets_go_through_tunnels_too() {
             rig.end();
         }
     }
+}
+
+/// RFC 9112, sections 3.2.2 and 3.2.1.
+#[test]
+fn plain_requests_are_asked_of_the_proxy_itself() {
+    let mut faults = Faults::none();
+    (faults.short_reads, faults.short_writes, faults.would_block) = (300, 300, 200);
+    for trigger in TRIGGERS {
+        for (seed, faults) in [(1, Faults::none()), (2, faults), (3, faults)] {
+            let rig = Rig::with(trigger, Limits::default(), seed, faults);
+            let log = proxy(&rig);
+            let client = Client::new(&rig.rt);
+            client.proxies(&through("http://me:secret@127.0.0.1:81"));
+
+            assert_eq!(soon(&rig, &client, "http://far.test/a?b").unwrap().body, b"far.test");
+            assert_eq!(soon(&rig, &client, "http://Far.test").unwrap().status, 200);
+            assert_eq!(soon(&rig, &client, "http://[::9]:8/").unwrap().body, b"[::9]:8");
+            let got = Log::default();
+            let into = got.clone();
+            let post = client.post("http://far.test/c", b"abc").header("Proxy-Authorization", "x");
+            post.whole(9, move |result| into.add(result.unwrap().status.to_string()));
+            rig.run_for(secs(1));
+
+            assert_eq!(got.take(), ["200"]);
+            let basic = "Basic bWU6c2VjcmV0";
+            let heard = [
+                format!("0: GET http://far.test/a?b HTTP/1.1, far.test, {basic}"),
+                format!("1: GET http://Far.test/ HTTP/1.1, Far.test, {basic}"),
+                format!("0: GET http://[::9]:8/ HTTP/1.1, [::9]:8, {basic}"),
+                format!("2: POST http://far.test/c HTTP/1.1, far.test, {basic}"),
+            ];
+            assert_eq!(log.take(), heard, "{trigger:?} {seed}");
+            rig.run_for(secs(60));
+            assert_eq!(rig.rt.stats().open, 0);
+            rig.end();
+        }
+    }
+}
+
+/// RFC 9110, section 15.5.8: the proxy's own answer is a response like any other.
+#[test]
+fn that_a_proxy_wants_a_login_is_an_answer() {
+    let rig = Rig::new(Trigger::Edge);
+    let log = proxy(&rig);
+    let client = Client::new(&rig.rt);
+    client.proxies(&through("http://127.0.0.1:81"));
+
+    let refused = get(&rig, &client, "http://private.test/").unwrap();
+    client.proxies(&through("http://a:@127.0.0.1:81"));
+    let taken = get(&rig, &client, "http://private.test/").unwrap();
+
+    assert_eq!((refused.status, &*refused.body), (407, &b"no"[..]));
+    assert_eq!(refused.header("proxy-authenticate"), Some("Basic realm=\"x\""));
+    assert_eq!(taken.status, 200);
+    assert_eq!(log.take().len(), 2);
+    rig.end();
+}
+
+/// A redirect leads from the proxy to a server that is reached directly, and into a tunnel.
+#[test]
+fn no_server_sees_the_login_of_a_proxy() {
+    let rig = Rig::new(Trigger::Edge);
+    let (server, trust) = configs(&["far.test"]);
+    let secure = rig.serve(tls::Server::new(&server, served()));
+    let log = proxy(&rig);
+    let client = Client::new(&rig.rt);
+    client.tls(&trust);
+    client.proxies(&through("http://me:secret@127.0.0.1:81").except("127.0.0.1"));
+
+    assert_eq!(get(&rig, &client, "http://near.test/moved").unwrap().body, b"by TLS");
+    rig.rt.unlisten(secure).unwrap();
+    rig.run_for(secs(60));
+    rig.serve(served());
+    assert_eq!(get(&rig, &client, "http://far.test/moved").unwrap().body, b"plain");
+
+    let basic = "Basic bWU6c2VjcmV0";
+    let heard = [
+        format!("0: GET http://near.test/moved HTTP/1.1, near.test, {basic}"),
+        format!("CONNECT far.test:443 HTTP/1.1 Proxy-Authorization: {basic}"),
+        format!("0: GET http://far.test/moved HTTP/1.1, far.test, {basic}"),
+    ];
+    assert_eq!(log.take(), heard);
+    rig.end();
+}
+
+/// A connection to a server carries nothing that is written for a proxy, nor the other way round.
+#[test]
+fn connections_to_a_proxy_are_kept_apart() {
+    let rig = Rig::new(Trigger::Edge);
+    rig.serve(served());
+    let log = proxy(&rig);
+    let client = Client::new(&rig.rt);
+    let page = "http://127.0.0.1/";
+
+    assert_eq!(soon(&rig, &client, page).unwrap().body, b"plain");
+    client.proxies(&through("http://127.0.0.1:81"));
+    assert_eq!(soon(&rig, &client, page).unwrap().body, b"127.0.0.1");
+    client.proxies(&Proxies::default());
+    assert_eq!(soon(&rig, &client, page).unwrap().body, b"plain");
+
+    assert_eq!(log.take(), ["0: GET http://127.0.0.1/ HTTP/1.1, 127.0.0.1, -"]);
+    rig.end();
+}
+
+/// HTTP/2 without TLS is nothing that a proxy is asked for itself.
+#[cfg(feature = "h2")]
+#[test]
+fn http2_by_prior_knowledge_goes_through_a_tunnel() {
+    let rig = Rig::new(Trigger::Edge);
+    rig.serve(served());
+    let log = proxy(&rig);
+    let client = Client::new(&rig.rt).http2();
+    client.proxies(&through("http://127.0.0.1:81"));
+
+    assert_eq!(get(&rig, &client, "http://far.test/").unwrap().body, b"plain");
+
+    assert_eq!(log.take(), ["CONNECT far.test:80 HTTP/1.1 -"]);
+    rig.end();
 }
 
 struct Says(Log);
@@ -271,7 +456,7 @@ fn fails(kind: &str, bytes: &'static [u8], forever: bool, ends: bool) -> Failure
     let failure = |url: &str| {
         let client = Client::new(&rig.rt);
         client.tls(&trust);
-        client.proxies(&through(&format!("{kind}://127.0.0.1:81")));
+        client.proxies(&tunnels(&format!("{kind}://127.0.0.1:81")));
         get(&rig, &client, url).unwrap_err()
     };
     let (plain, secure) = (failure("http://far.test/"), failure("https://far.test/"));
@@ -317,4 +502,85 @@ fn a_proxy_that_is_not_there_is_no_connection() {
 
     assert_eq!(get(&rig, &client, "http://far.test/").unwrap_err().stage, Stage::Connect);
     rig.end();
+}
+
+/// MQTT, also over TLS and in WebSockets: the client comes back the way it went.
+#[cfg(feature = "mqtt")]
+#[test]
+fn mqtt_goes_through_tunnels() {
+    for (proxy_url, _) in PROXIES {
+        for url in ["mqtt://far.test", "mqtts://far.test", "ws://far.test/mqtt"] {
+            let rig = Rig::new(Trigger::Edge);
+            let (server, trust) = configs(&["far.test"]);
+            let broker = Broker::new(&rig.rt, BrokerConfig::new());
+            match url.split_once(':').unwrap().0 {
+                "mqtts" => _ = rig.serve(tls::Server::new(&server, broker.clone())),
+                "ws" => {
+                    let (carries, config) =
+                        (broker.clone(), mqtt::websocket_config(&<_>::default()));
+                    let server = http::Server::new();
+                    rig.serve(server.ws_with("/mqtt", config, move |_| Ok(carries.websocket())));
+                }
+                _ => _ = rig.serve(broker.clone()),
+            }
+            let log = proxy(&rig);
+            let heard = Log::default();
+            let into = heard.clone();
+            let retry = Retry::new(&[ms(10)]).jitter(0);
+            let client = mqtt::Client::new(url).tls(&trust).proxies(&through(proxy_url)).id("a");
+            let client = client.retry(retry).session(secs(60)).connect(&rig.rt).unwrap();
+            let sub = client.subscribe("a/#", Qos::AtLeastOnce, move |_, message| {
+                into.add(String::from_utf8_lossy(message.payload));
+            });
+            rig.run_for(secs(1));
+            assert!(client.is_connected(), "{proxy_url} {url}");
+            let asked = log.take();
+            assert!(asked.last().unwrap().contains("far.test"), "{asked:?}");
+
+            client.publish(Outgoing::new("a/b", b"one").qos(Qos::AtLeastOnce)).unwrap();
+            rig.run_for(secs(1));
+            rig.rt.connections(99).iter().for_each(|info| rig.rt.abort(info.id));
+            rig.run_for(secs(1));
+            client.publish(Outgoing::new("a/b", b"two").qos(Qos::ExactlyOnce)).unwrap();
+            rig.run_for(secs(1));
+
+            assert_eq!(heard.take(), ["one", "two"], "{proxy_url} {url}");
+            assert_eq!(log.take(), asked);
+            drop(sub);
+            client.close();
+            rig.run_for(secs(60));
+            assert_eq!(rig.rt.stats().open, 0);
+            rig.end();
+        }
+    }
+}
+
+#[cfg(feature = "mqtt")]
+#[test]
+fn why_there_is_no_way_to_a_broker_is_told() {
+    let why = |url: &str, bytes: &'static [u8]| {
+        let rig = Rig::new(Trigger::Edge);
+        let make = move |_: &raw::Accepted<'_>| Some(Hostile(bytes, false, false));
+        rig.rt.listen("127.0.0.1:81", raw::Server::new(make)).unwrap();
+        let told = Log::default();
+        let into = told.clone();
+        let client = mqtt::Client::new("mqtt://far.test").proxies(&through(url));
+        let client = client.on_event(move |_, event| {
+            if let ClientEvent::Disconnected { why, retry_in: None, .. } = event {
+                into.add(why.to_string());
+            }
+        });
+        client.connect(&rig.rt).unwrap();
+        rig.run_for(secs(60));
+        rig.end();
+        told.take().join("; ")
+    };
+
+    let http = why("http://127.0.0.1:81", b"HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n");
+    let socks = why("socks5://127.0.0.1:81", b"\x05\x00\x05\x02\0\x01\0\0\0\0\0\0");
+    let silent = why("socks5://127.0.0.1:81", b"\x05");
+
+    assert_eq!(http, "refused with status 403");
+    assert!(socks.contains("not allowed by its rules"), "{socks}");
+    assert_eq!(silent, Reason::ConnectTimeout.to_string());
 }

@@ -15,11 +15,12 @@ use crate::{args, serve, signal};
 
 pub(crate) const PUB_NOTES: &str = "\
 Without --message the payload is standard input, read to its end. Ends when the server has taken the
-message: at QoS 0 when it is sent.";
+message: at QoS 0 when it is sent. HTTPS_PROXY is for mqtts and wss, HTTP_PROXY for mqtt and ws.";
 
 pub(crate) const SUB_NOTES: &str = "\
 Writes each payload and a line end, until a signal says goodbye or --count messages have come.
-Connects again by itself when the connection is lost.";
+Connects again by itself when the connection is lost. HTTPS_PROXY is for mqtts and wss, HTTP_PROXY for
+mqtt and ws.";
 
 /// Which server, and as whom.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +48,9 @@ pub(crate) struct Server {
     #[command(flatten)]
     trust: crate::tls::Trust,
 
+    #[command(flatten)]
+    through: crate::proxy::Through,
+
     /// Quality of delivery: 0, 1 or 2
     #[arg(short, long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
@@ -55,7 +59,8 @@ pub(crate) struct Server {
 impl Server {
     pub(super) fn client(&self) -> Result<Client, Problem> {
         let version = if self.version == 4 { Version::V4 } else { Version::V5 };
-        let mut client = Client::new(&self.url).id(&self.id).version(version);
+        let proxies = self.through.proxies()?;
+        let mut client = Client::new(&self.url).id(&self.id).version(version).proxies(&proxies);
         if let Some(config) = self.trust.config()? {
             client = client.tls(&config);
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use lodger_backend::Micros;
 
+use super::super::proxy::Forward;
 use super::super::url::Url;
+use super::super::way::Way;
 #[cfg(feature = "h2")]
 use super::Body;
 use super::dial::Job;
@@ -39,6 +41,14 @@ pub(super) struct Attempt {
     redirect: Option<Request>,
 }
 
+/// Whom a request is for, and the proxy that it is sent to in place of that.
+type To<'a> = (&'a Url, Option<&'a Forward>);
+
+/// What connections are kept by.
+fn key((url, via): To<'_>) -> String {
+    via.map_or_else(|| url.origin(), |proxy| proxy.key(url))
+}
+
 impl Attempt {
     pub(super) fn start(client: &Client, request: Request, fetch: Box<dyn Fetch>, retried: u32) {
         let client = client.clone();
@@ -50,19 +60,22 @@ impl Attempt {
     fn go(self) {
         let client = self.client.clone();
         let Ok(url) = self.request.url.clone() else { return };
+        let agrees = client.agrees(&url);
+        let via = if agrees { None } else { client.0.proxies.borrow().forward(&url) };
+        let to = (&url, via.as_ref());
         // What has failed once is sent where nobody else was.
-        let this = if self.retried == 0 { self.go_on_known(&url) } else { Some(self) };
+        let this = if self.retried == 0 { self.go_on_known(to) } else { Some(self) };
         match this {
-            Some(this) if client.agrees(&url) => this.go_on_agreed(&url),
-            Some(this) => this.go_on_new(&url),
+            Some(this) if agrees => this.go_on_agreed(&url),
+            Some(this) => this.go_on_new(to),
             None => {}
         }
     }
 
     /// Sends it on a connection that is there. Gives it back if there is none.
-    fn go_on_known(self, url: &Url) -> Option<Self> {
+    fn go_on_known(self, to: To<'_>) -> Option<Self> {
         let client = self.client.clone();
-        let (h, origin) = (&client.0.h, url.origin());
+        let (h, origin) = (&client.0.h, key(to));
         #[cfg(feature = "h2")]
         if let Some(id) = client.carrier(&origin, false) {
             let stages = Stages::begun(self.began);
@@ -71,7 +84,7 @@ impl Attempt {
         }
         let request = self.request.clone();
         let say = |stack: &mut Stack, cx: &mut proto::Cx<'_>, tx: &mut Tx<'_>| {
-            request.say(url, stack, cx, tx)
+            request.say(to, stack, cx, tx)
         };
         let Some(id) = client.take(&origin) else {
             let line = if request.pipelined { client.line(&origin) } else { None };
@@ -90,18 +103,22 @@ impl Attempt {
     }
 
     /// Sends it on a connection that speaks HTTP/1.1 whoever is there.
-    fn go_on_new(self, url: &Url) {
+    fn go_on_new(self, to: To<'_>) {
         let client = self.client.clone();
         let (h, request) = (&client.0.h, self.request.clone());
-        let (keeper, mut asker) = self.asker(url.origin(), None);
-        let way = match client.0.way(url, false) {
+        let (keeper, mut asker) = self.asker(key(to), None);
+        let way = match to {
+            (_, Some(proxy)) => Ok(Way { place: proxy.place().clone(), channel: None }),
+            (url, None) => client.0.way(url, false),
+        };
+        let way = match way {
             Ok(way) => way,
             Err(e) => return asker.refuse(h, Stage::Connect, Reason::Peer(e)),
         };
         let stack = Stack::Client(Box::new(h1::Client::new(h.now(), &h.core().limits.client)));
         let id =
             h.dial(way.place.to(), way.channel, (stack, App::Client(asker)), |stack, cx, tx| {
-                request.say(url, stack, cx, tx)
+                request.say(to, stack, cx, tx)
             });
         request.seated(&client, id, &keeper);
     }
@@ -148,7 +165,7 @@ impl Job for Attempt {
         let Ok(url) = request.url.clone() else { return App::Gone };
         let (keeper, mut asker) = self.asker(url.origin(), Some(stages));
         let stack = Stack::Client(Box::new(h1::Client::new(h.now(), &h.core().limits.client)));
-        let said = h.begin_on(id, stack, |stack, cx, tx| request.say(&url, stack, cx, tx));
+        let said = h.begin_on(id, stack, |stack, cx, tx| request.say((&url, None), stack, cx, tx));
         match said {
             Ok(sent) => asker.base = sent,
             Err(_) => h.abort(id),

@@ -69,6 +69,8 @@ enum Way {
     Parts,
     /// With a shorter body than announced.
     Short,
+    /// As `Echo`, with an interim response before it and fields behind it.
+    Trailers,
 }
 
 struct App {
@@ -83,6 +85,7 @@ impl App {
             "/echo" => Way::Echo,
             "/parts" => Way::Parts,
             "/short" => Way::Short,
+            "/trailers" => Way::Trailers,
             _ => Way::Whole,
         };
         self.length = 0;
@@ -95,7 +98,10 @@ impl App {
             return;
         }
         server.want_body(tx);
-        if self.way == Way::Echo {
+        if self.way == Way::Trailers {
+            let _ = server.interim(tx, 103, b"Link: </a>\r\n");
+        }
+        if matches!(self.way, Way::Echo | Way::Trailers) {
             let _ = server.respond(tx, &head(200, Length::Unknown));
         }
         if request.body == Body::None {
@@ -105,7 +111,7 @@ impl App {
 
     fn on_data(&mut self, server: &mut Server, tx: &mut Tx<'_>, data: &[u8]) {
         self.length += data.len();
-        if self.way == Way::Echo {
+        if matches!(self.way, Way::Echo | Way::Trailers) {
             // One byte a chunk, so that the chunks do not tell how the input was cut.
             for byte in data {
                 let _ = server.body(tx, core::slice::from_ref(byte));
@@ -123,6 +129,9 @@ impl App {
             }
             Way::Echo => {
                 let _ = server.finish(tx);
+            }
+            Way::Trailers => {
+                let _ = server.finish_with(tx, format!("Bytes: {text}\r\n").as_bytes());
             }
             Way::Parts | Way::Short => {
                 let _ = server.respond(tx, &head(200, Length::Known(text.len() as u64)));

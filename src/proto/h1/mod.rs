@@ -44,7 +44,9 @@ pub use head::Request;
 #[cfg(feature = "h2")]
 pub(crate) use head::{is_host, is_method};
 pub use server::{Event, Server};
-pub use write::{BodyWriter, Length, Response, http_date, put_chunk, put_field, reason};
+pub use write::{
+    BodyWriter, Length, Response, http_date, put_chunk, put_field, put_trailer, reason,
+};
 
 /// The protocol's version, as the peer stated it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -248,12 +248,21 @@ impl Server {
     /// `Caller`: no head was written; or the body is shorter than the head announced, and the
     /// connection must be closed, so that the peer can tell.
     pub fn finish(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        self.finish_with(tx, &[])
+    }
+
+    /// Ends the answer with a trailer section: see [`BodyWriter::finish_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_with(&mut self, tx: &mut Tx<'_>, trailers: &[u8]) -> Result<(), Error> {
         match self.answer {
             Answer::Owed => return Err(Error::misuse("an end without a head")),
             Answer::Free | Answer::Sent => return Ok(()),
             Answer::Sending => {}
         }
-        let outcome = self.writer.finish(tx);
+        let outcome = self.writer.finish_with(tx, trailers);
         if outcome.is_err() {
             self.stop();
         }

@@ -219,6 +219,7 @@ const CONNECTION: &[Row] = &[
     ("1.0 ends, whatever it asks", "GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\nGET /2 HTTP/1.0\r\n\r\n", Taken(&["GET / "])),
     ("answered before the body", "POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", Taken(&["POST /early"])),
     ("answered beside the body", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: x\r\n\r\n", Taken(&["POST /echo", "body abc", "end", "GET /2"])),
+    ("answered with trailers", "POST /trailers HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: x\r\n\r\n", Taken(&["POST /trailers", "body abc", "end", "GET /2"])),
     ("answered too short", "GET /short HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n", Taken(&["GET /short"])),
     ("100-continue", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-Continue\r\n\r\na", Taken(&["POST / ", "body a", "end"])),
     ("100-continue in 1.0", "POST / HTTP/1.0\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na", Taken(&["POST / ", "body a", "end"])),

@@ -10,7 +10,7 @@ use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 use super::check::{fuzz_h1, read};
 use super::{
     Body, Event, Known, Length, RequestHead, Response, Server, http_date, put_field, put_request,
-    reason,
+    put_trailer, reason,
 };
 use crate::error::{Blame, Error, Wire};
 use crate::io::{Out, Pool, Rx, Scratch, Tx};
@@ -524,12 +524,71 @@ fn a_field_that_could_split_a_response_is_refused() {
         ("Date", ""),
         ("Upgrade", "h2c"),
         ("Keep-Alive", "5"),
-        ("Trailer", "A"),
         ("Host", "x"),
     ] {
         assert_eq!(put_field(&mut out, name, value).unwrap_err().blame(), Blame::Caller, "{name}");
     }
     assert_eq!(out.len(), 12);
+}
+
+/// RFC 9110, 6.5.1: what means something before the content alone is not put behind it.
+#[test]
+fn a_field_that_belongs_before_the_content_is_refused_behind_it() {
+    let mut out = Vec::new();
+    put_trailer(&mut out, "ETag", "\"a\"").unwrap();
+    put_trailer(&mut out, "X-Sum", "1").unwrap();
+    assert_eq!(out, b"ETag: \"a\"\r\nX-Sum: 1\r\n");
+
+    for (name, value) in [
+        ("Transfer-Encoding", "chunked"),
+        ("content-length", "1"),
+        ("HOST", "x"),
+        ("Authorization", "Basic"),
+        ("Set-Cookie", "a=b"),
+        ("cache-control", "no-store"),
+        ("Content-Encoding", "gzip"),
+        ("content-type", "a/b"),
+        ("Content-Range", "bytes 0-0/1"),
+        ("if-match", "*"),
+        ("TE", "trailers"),
+        ("Trailer", "A"),
+        ("WWW-Authenticate", "Basic"),
+        ("a b", ""),
+        ("a", "b\r\n"),
+    ] {
+        let refused = put_trailer(&mut out, name, value).unwrap_err();
+        assert_eq!(refused.blame(), Blame::Caller, "{name}");
+    }
+    assert_eq!(out.len(), 21);
+}
+
+/// RFC 9112, 7.1.2: behind the last chunk; what is not in chunks has no place for them.
+#[test]
+fn trailers_stand_behind_chunks_alone() {
+    let finish = |request: &str, head: &Response<'_>| {
+        let mut rig = Rig::new();
+        rig.poll_all(request.as_bytes());
+        rig.with(|s, tx| s.respond(tx, head)).unwrap();
+        rig.with(|s, tx| s.body(tx, b"ab")).unwrap();
+        rig.sent();
+        rig.with(|s, tx| s.finish_with(tx, b"A: b\r\n")).unwrap();
+        assert!(!rig.server.awaits_answer());
+        rig.sent()
+    };
+    let get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let status = |status| Response { status, ..ok(Length::Unknown) };
+
+    assert_eq!(finish(get, &ok(Length::Unknown)), "0\r\nA: b\r\n\r\n");
+    assert_eq!(finish(get, &ok(Length::Known(2))), "");
+    assert_eq!(finish(get, &status(204)), "");
+    assert_eq!(finish(get, &status(304)), "");
+    assert_eq!(finish(&get.replace("GET", "HEAD"), &ok(Length::Unknown)), "");
+    assert_eq!(finish(&get.replace("1.1", "1.0"), &ok(Length::Unknown)), "");
+
+    let mut rig = Rig::new();
+    rig.poll_all(GET);
+    let early = rig.with(|s, tx| s.finish_with(tx, b"A: b\r\n")).unwrap_err();
+    assert_eq!((early.blame(), rig.sent()), (Blame::Caller, String::new()));
 }
 
 #[test]

@@ -44,8 +44,7 @@ pub struct Response<'a> {
 ///
 /// `Caller`, and nothing is written: the name is no token, the value holds a control character
 /// other than HTAB (CR and LF are what splits responses), or the field is one that the engine
-/// writes itself: Connection, Content-Length, Date, Host, Keep-Alive, Trailer, Transfer-Encoding,
-/// Upgrade.
+/// writes itself: Connection, Content-Length, Date, Host, Keep-Alive, Transfer-Encoding, Upgrade.
 pub fn put_field(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Error> {
     if !is_token(name.as_bytes()) {
         return Err(Error::misuse("a field name is a token (RFC 9110, 5.6.2)"));
@@ -64,16 +63,57 @@ pub fn put_field(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Error
     Ok(())
 }
 
+/// Appends a field line of a trailer section in wire form: RFC 9110, section 6.5.
+///
+/// # Errors
+///
+/// `Caller`, and nothing is written: as for [`put_field`]; or it is a field that means something
+/// before the content alone, as those of framing, routing, authentication, of what the content is,
+/// of conditions and of caches do (section 6.5.1).
+pub fn put_trailer(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Error> {
+    if LEADING.iter().any(|leading| leading.eq_ignore_ascii_case(name)) {
+        return Err(Error::misuse("a field that may not be in trailers (RFC 9110, 6.5.1)"));
+    }
+    put_field(out, name, value)
+}
+
 /// Fields that only the engine writes.
-const OWN: [&str; 8] = [
-    "connection",
-    "content-length",
-    "date",
-    "host",
-    "keep-alive",
+const OWN: [&str; 7] =
+    ["connection", "content-length", "date", "host", "keep-alive", "transfer-encoding", "upgrade"];
+
+/// Beside those of the engine, fields that stand before the content or nowhere.
+const LEADING: [&str; 31] = [
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "expires",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "location",
+    "max-forwards",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "te",
     "trailer",
-    "transfer-encoding",
-    "upgrade",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
 ];
 
 /// Writes one body as its head announced it. Eight bytes.
@@ -174,10 +214,24 @@ impl BodyWriter {
     ///
     /// `Caller`: it is less than was announced. The connection cannot be used any more.
     pub fn finish(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        self.finish_with(tx, &[])
+    }
+
+    /// Ends the body with a trailer section (RFC 9112, section 7.1.2): field lines in wire form,
+    /// made by [`put_trailer`]. Only what is sent in chunks has a place for it; elsewhere it is
+    /// dropped, as section 6.5.1 of RFC 9110 lets anybody do.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_with(&mut self, tx: &mut Tx<'_>, trailers: &[u8]) -> Result<(), Error> {
         match core::mem::replace(&mut self.0, 0) {
             0 | Self::SWALLOW | Self::UNTIL_CLOSE => Ok(()),
             Self::CHUNKED => {
-                tx.put(b"0\r\n\r\n");
+                let out = tx.buf(trailers.len() + 5);
+                out.extend_from_slice(b"0\r\n");
+                out.extend_from_slice(trailers);
+                out.extend_from_slice(b"\r\n");
                 Ok(())
             }
             _ => Err(Error::misuse("a body shorter than announced")),

@@ -49,8 +49,15 @@ impl Asking {
         }
     }
 
-    /// Keeps a head until it can be told.
-    pub fn push_head(&mut self, head: &ResponseHead<'_>) {
+    /// Keeps a head until it can be told; of interim ones no more than `most`, and the next
+    /// [`poll`](Self::poll) fails then.
+    pub fn push_head(&mut self, head: &ResponseHead<'_>, most: u32) {
+        if head.status < 200 {
+            self.interim = self.interim.saturating_add(1);
+            if self.interim > most {
+                return;
+            }
+        }
         self.heads.push_back((head.status, Kept::of(head.fields)));
     }
 
@@ -76,12 +83,11 @@ impl Asking {
             rx.take(rx.len());
             return Ok(None);
         }
+        if self.interim > cx.limits.client.interim {
+            return Err(Error::peer(Wire::None, "the limit of interim responses"));
+        }
         if let Some((status, kept)) = self.heads.pop_front() {
             self.answered |= status >= 200;
-            self.interim += u32::from(status < 200);
-            if self.interim > cx.limits.client.interim {
-                return Err(Error::peer(Wire::None, "the limit of interim responses"));
-            }
             self.at = cx.now + cx.limits.client.body;
             let fields = kept.lend(scratch);
             return Ok(Some(ResponseEvent::Head(ResponseHead::over_h2(status, fields))));

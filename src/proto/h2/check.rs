@@ -73,7 +73,7 @@ fn fields_text(fields: Fields<'_>) -> String {
 }
 
 /// Gives pieces to one end, whose user answers each request once it has ended with the number of
-/// bytes it had, and checks the windows after each piece.
+/// bytes it had, and trailers with trailers, and checks the windows after each piece.
 pub(super) struct Harness<'l> {
     pub(super) connection: Connection,
     pub(super) limits: &'l Limits,
@@ -252,7 +252,7 @@ impl Sink<'_> {
                 self.connection.set_tag(stream, stream);
                 self.bytes.insert(stream, 0);
                 if ended {
-                    self.answer(stream, tx);
+                    self.answer(stream, &[], tx);
                 }
             }
             Event::Response { stream, tag, head, ended } => {
@@ -274,12 +274,12 @@ impl Sink<'_> {
                 *self.bytes.entry(stream).or_default() += data.len();
                 if ended {
                     self.trace.event(format!("{stream} end"));
-                    self.answer(stream, tx);
+                    self.answer(stream, &[], tx);
                 }
             }
             Event::Trailers { stream, fields, .. } => {
                 self.trace.event(format!("{stream} trailers{}", fields_text(fields)));
-                self.answer(stream, tx);
+                self.answer(stream, b"Behind: it\r\n", tx);
             }
             Event::Reset { stream, code, .. } => {
                 self.trace.event(format!("{stream} reset {code}"));
@@ -290,7 +290,7 @@ impl Sink<'_> {
         }
     }
 
-    fn answer(self, stream: u32, tx: &mut Tx<'_>) {
+    fn answer(self, stream: u32, trailers: &[u8], tx: &mut Tx<'_>) {
         if self.connection.role() == Role::Server {
             let text = format!("{}", self.bytes.get(&stream).copied().unwrap_or(0));
             let length = Some(text.len() as u64);
@@ -298,7 +298,11 @@ impl Sink<'_> {
                 Answer { status: 200, fields: b"A: b\r\n", length, date: None, ends: false };
             self.connection.answer(self.now, stream, &answer, tx);
             if self.connection.room(stream) >= text.len() {
-                self.connection.data(self.now, stream, text.as_bytes(), true, tx);
+                let ends = trailers.is_empty();
+                self.connection.data(self.now, stream, text.as_bytes(), ends, tx);
+                if !ends {
+                    self.connection.trailers(self.now, stream, trailers, tx);
+                }
             }
         }
         self.connection.release(self.now, stream, super::Code::Cancel, tx);

@@ -21,7 +21,10 @@ pub struct Exchange {
     at: Micros,
     /// What of the answer's body is to come; `UNKNOWN` has no bound.
     left: u64,
+    /// The request's.
     trailers: Option<Box<Kept>>,
+    /// The answer's, in the wire form of HTTP/1, until its body has gone.
+    behind: Option<Box<[u8]>>,
     /// Bytes of the body in the window that is under way.
     counted: u32,
     flags: u16,
@@ -85,7 +88,7 @@ impl Exchange {
         set(head.body != Body::None, READING);
         set(head.upgrade, UPGRADE);
         let at = now + limits.body_grace + limits.body_window;
-        Self { at, left: 0, trailers: None, counted: 0, flags }
+        Self { at, left: 0, trailers: None, behind: None, counted: 0, flags }
     }
 
     /// Gives the next event; `None` when more input is needed.
@@ -176,6 +179,17 @@ impl Exchange {
     /// `Caller`: there is no head; or the body is shorter than announced, and the stream is to be
     /// reset, so that the peer can tell.
     pub fn finish(&mut self) -> Result<(), Error> {
+        self.finish_with(&[])
+    }
+
+    /// Ends the answer with trailers, made by [`put_trailer`](h1::put_trailer), which
+    /// [`take_trailers`](Self::take_trailers) gives once the body has gone. HEAD, 204 and 304 have
+    /// none: they are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_with(&mut self, trailers: &[u8]) -> Result<(), Error> {
         if self.has(ANSWERED) {
             return Ok(());
         }
@@ -187,7 +201,15 @@ impl Exchange {
             self.flags |= BROKEN;
             return Err(Error::misuse("a body shorter than announced"));
         }
+        if !self.has(SWALLOW) && !trailers.is_empty() {
+            self.behind = Some(Box::from(trailers));
+        }
         Ok(())
+    }
+
+    /// Gives what ends the stream in place of its last data, once.
+    pub fn take_trailers(&mut self) -> Option<Box<[u8]>> {
+        self.behind.take()
     }
 
     /// Asks for the body. `true`: the client waits for 100 before it sends it.

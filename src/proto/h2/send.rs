@@ -68,6 +68,22 @@ impl Connection {
         }
     }
 
+    /// Puts the trailers that end an answer (RFC 9113, section 8.1): field lines in the wire form
+    /// of HTTP/1, made by [`put_trailer`](crate::proto::h1::put_trailer). Does nothing where the
+    /// stream is not open for them: it was reset, has ended, or has no head.
+    pub fn trailers(&mut self, now: Micros, stream: u32, fields: &[u8], tx: &mut Tx<'_>) {
+        let Some(at) = self.streams.by_id(stream) else { return };
+        let over = streams::RESET | streams::LOCAL_ENDED;
+        if at.flags & over != 0 || !at.has(streams::HEADED) {
+            return;
+        }
+        let out = tx.buf(32 + fields.len());
+        let start = self.begin_block(out);
+        self.put_lines(fields, out);
+        self.end_block(stream, start, true, out);
+        self.end_stream(now, stream, streams::LOCAL_ENDED);
+    }
+
     /// Puts an answer that is a status alone.
     pub(super) fn put_status(&mut self, stream: u32, status: u16, tx: &mut Tx<'_>) {
         let out = tx.buf(32);

@@ -4,10 +4,13 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
+use lodger_backend::Micros;
+
 use super::check::{Harness, Trace, fuzz_h2, read, serve};
 use super::frame::{self, PREFACE};
 use super::{Code, Connection, Role};
 use crate::error::Wire;
+use crate::io::{Out, Pool, Tx};
 use crate::limits::Limits;
 use crate::proto::hpack::Encoder;
 use crate::proto::split::assert_same_for_any_cut;
@@ -132,6 +135,11 @@ fn requests_are_told_and_answered() {
     let answers: Vec<_> = trace.frames().into_iter().filter(|f| f.0 == frame::DATA).collect();
     assert_eq!(answers.len(), 3);
     assert_eq!(answers[1], (frame::DATA, frame::END_STREAM, 3, b"5".to_vec()));
+    // A field section that ends the stream, behind data that does not: RFC 9113, section 8.1.
+    assert_eq!(answers[2], (frame::DATA, 0, 5, b"1".to_vec()));
+    let (kind, flags, stream, block) = trace.frames().pop().unwrap();
+    assert_eq!((kind, flags, stream), (frame::HEADERS, frame::END_HEADERS | frame::END_STREAM, 5));
+    assert!(!block.is_empty());
 }
 
 /// RFC 9113, sections 4 to 6: one row a rule.
@@ -471,6 +479,25 @@ fn responses_are_told_and_malformed_ones_are_reset() {
     }
 }
 
+/// RFC 9113, section 8.1: once, behind the head, with nothing behind them.
+#[test]
+fn trailers_end_their_stream_alone() {
+    let limits = Limits::default();
+    let wires = Wires::server()
+        .headers(1, false, &[(":status", "200")])
+        .data(1, false, b"ab")
+        .headers(1, true, &[("t", "u")]);
+    assert_same_for_any_cut(&wires.0, 3, |pieces| read(&limits, pieces, true));
+    let trace = read(&limits, &[&wires.0], true);
+    assert_eq!(trace.events, ["settled", "1 1 200 ended=false", "1 data ab", "1 trailers t=u"]);
+
+    let mut server = Connection::new(Role::Server, Micros::ZERO, &limits);
+    let (mut out, mut pool) = (Out::new(), Pool::new(0));
+    let tx = &mut Tx::new(&mut out, &mut pool);
+    server.trailers(Micros::ZERO, 1, b"A: b\r\n", tx);
+    assert_eq!(tx.queued(), 0, "of a stream that is not there");
+}
+
 /// RFC 9113, section 6.9.2: a window may fall below zero, and opens again.
 #[test]
 fn answers_wait_for_their_windows() {
@@ -659,7 +686,7 @@ fn time_ends_what_does_not_go_on() {
         let mut server = Harness::new(Role::Server, &limits);
         server.give(&wires.0, false);
         for second in seconds {
-            server.now = lodger_backend::Micros::ZERO + Duration::from_secs(*second);
+            server.now = Micros::ZERO + Duration::from_secs(*second);
             server.wait();
         }
         server.finish()

@@ -89,11 +89,34 @@ impl Answering<'_> {
 
     /// See [`h1::Server::finish`].
     pub(crate) fn finish(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        self.finish_with(tx, &[])
+    }
+
+    /// See [`h1::Server::finish_with`].
+    pub(crate) fn finish_with(&mut self, tx: &mut Tx<'_>, trailers: &[u8]) -> Result<(), Error> {
         match self {
-            Self::H1(http) => http.finish(tx),
+            Self::H1(http) => http.finish_with(tx, trailers),
             // Its stream ends once its output has gone.
             #[cfg(feature = "h2")]
-            Self::H2(on) => on.exchange.finish(),
+            Self::H2(on) => on.exchange.finish_with(trailers),
+        }
+    }
+
+    /// See [`h1::Server::interim`].
+    pub(crate) fn interim(
+        &mut self,
+        tx: &mut Tx<'_>,
+        status: u16,
+        fields: &[u8],
+    ) -> Result<(), Error> {
+        match self {
+            Self::H1(http) => http.interim(tx, status, fields),
+            #[cfg(feature = "h2")]
+            Self::H2(on) => {
+                on.exchange.interim(status)?;
+                on.answer(tx, status, fields, None, None, false);
+                Ok(())
+            }
         }
     }
 

@@ -175,7 +175,7 @@ pub trait Fetch: 'static {
     /// A piece of the body arrived, cut anywhere.
     fn body(&mut self, cx: &mut Cx<'_>, chunk: &[u8]) {}
 
-    /// The trailer section of a chunked body arrived.
+    /// The trailer section arrived, behind the body: RFC 9110, section 6.5.
     fn trailers(&mut self, cx: &mut Cx<'_>, fields: Fields<'_>) {}
 
     /// There is room for `room` bytes of the request's body, as `want_write` asked.

@@ -61,6 +61,60 @@ impl Handle {
         sent
     }
 
+    /// Sends an interim response (RFC 9110, section 15.2) ahead of the final one: 103 with `link`
+    /// fields for what a browser may fetch meanwhile (RFC 8297), 102, or any other from 104 to 199.
+    ///
+    /// It goes out with what else this turn sends, so it is of use only where the final response
+    /// takes longer. HTTP/1.0 knows none, and is sent none. Old clients of HTTP/1.1 take one for
+    /// the final response (RFC 8297, section 3): send it to those that are known to understand.
+    ///
+    /// ```
+    /// use lodger::http;
+    ///
+    /// let server = http::Server::new().get("/", |_req, res| {
+    ///     let hints = [("link", "</style.css>; rel=preload; as=style")];
+    ///     let _ = res.interim(103, &hints);
+    ///     let h = res.runtime().clone();
+    ///     let (answer, later) = res.later();
+    ///     h.after(std::time::Duration::from_millis(50), move |_| {
+    ///         let _ = later.answer(|res| res.html("<link rel=stylesheet href=/style.css>"));
+    ///     });
+    ///     answer
+    /// });
+    /// # drop(server);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; `Full` if output waits already; `Misuse` behind the head, for another
+    /// status (100 is sent by itself when a body is read, 101 belongs to upgrades), or a field that
+    /// may not be.
+    pub fn interim(
+        &self,
+        id: ExchangeId,
+        status: u16,
+        fields: &[(&str, &str)],
+    ) -> Result<(), SendError> {
+        if status == 100 {
+            return Err(Error::misuse("100 is sent when the body is read").into());
+        }
+        let full = {
+            let core = self.core();
+            before_head(&core, id.conn.index) > core.limits.io.queue_high
+        };
+        if full {
+            return Err(SendError::Full { room: 0 });
+        }
+        let mut lines = self.core().pool.take();
+        let made =
+            fields.iter().try_for_each(|(name, value)| h1::put_field(&mut lines, name, value));
+        let sent = made
+            .map_err(SendError::from)
+            .and_then(|()| self.exchange(id, |http, tx, _| http.interim(tx, status, &lines)));
+        self.core().pool.put(lines);
+        sent
+    }
+
     /// Sends a piece of an exchange's response body, all or nothing.
     ///
     /// # Errors
@@ -88,6 +142,31 @@ impl Handle {
     /// then, so that the peer can tell.
     pub fn finish(&self, id: ExchangeId) -> Result<(), SendError> {
         self.exchange(id, |http, tx, _| http.finish(tx))
+    }
+
+    /// Completes an exchange's response with trailers (RFC 9110, section 6.5): names and values
+    /// that are known only behind the body, such as a digest or what it cost.
+    ///
+    /// They are sent behind chunks in HTTP/1.1, and in HTTP/2. A response to HEAD, one with status
+    /// 204 or 304, one in HTTP/1.0, and one in HTTP/1.1 whose head named a `content-length` have no
+    /// place for them: they are dropped, as any recipient on the way may do (section 6.5.1). So
+    /// nothing must depend on them, unless the request said `te: trailers`. A `trailer` field in
+    /// the head may announce their names (section 6.6.2).
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish); `Misuse`, and the response goes on, if a name or value may not
+    /// be, or not behind the body: framing, routing, authentication, conditions, caching, and
+    /// what the content is (`transfer-encoding`, `host`, `set-cookie`, `content-type` …).
+    pub fn finish_with(&self, id: ExchangeId, trailers: &[(&str, &str)]) -> Result<(), SendError> {
+        let mut lines = self.core().pool.take();
+        let made =
+            trailers.iter().try_for_each(|(name, value)| h1::put_trailer(&mut lines, name, value));
+        let sent = made
+            .map_err(SendError::from)
+            .and_then(|()| self.exchange(id, |http, tx, _| http.finish_with(tx, &lines)));
+        self.core().pool.put(lines);
+        sent
     }
 
     /// Whether an exchange's answer is still to be completed.
@@ -190,6 +269,16 @@ impl Handle {
         core.kick(id.conn.index);
         self.ask(&mut core);
     }
+}
+
+/// Gives how many bytes wait where the head of an exchange goes out.
+fn before_head(core: &crate::runtime::core::Core, index: u32) -> usize {
+    let Some(slot) = core.slots.get(index) else { return 0 };
+    #[cfg(feature = "h2")]
+    if slot.flags.has(Flags::STREAM) {
+        return core.slots.get(slot.link.parent).map_or(0, |parent| parent.out.len());
+    }
+    slot.out.len()
 }
 
 /// Whether an exchange on a stream still has something to come.

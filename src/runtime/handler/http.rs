@@ -207,6 +207,15 @@ impl<'t> Response<'t> {
         h1::put_field(&mut self.fields, name, value)
     }
 
+    /// Sends an interim response ahead of this one, which is given later or streamed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::interim`].
+    pub fn interim(&self, status: u16, fields: &[(&str, &str)]) -> Result<(), SendError> {
+        self.h.interim(self.id, status, fields)
+    }
+
     /// Answers with plain text.
     pub fn text(self, text: &str) -> Answer {
         self.whole(b"Content-Type: text/plain; charset=utf-8\r\n", text.as_bytes())
@@ -473,6 +482,15 @@ impl<'t> Cx<'t> {
         self.id
     }
 
+    /// Sends an interim response ahead of the head.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::interim`].
+    pub fn interim(&mut self, status: u16, fields: &[(&str, &str)]) -> Result<(), SendError> {
+        self.h.interim(self.id, status, fields)
+    }
+
     /// Starts the response: status and fields. The body's length follows from a `content-length`
     /// field among them, else it is chunked.
     ///
@@ -499,6 +517,35 @@ impl<'t> Cx<'t> {
     /// As [`Handle::finish`].
     pub fn finish(&mut self) -> Result<(), SendError> {
         self.h.finish(self.id)
+    }
+
+    /// Completes the response with trailers: fields that are known only behind the body.
+    ///
+    /// ```
+    /// use lodger::http;
+    ///
+    /// /// Sends parts, and behind them how many there were.
+    /// struct Report;
+    ///
+    /// impl http::Handler for Report {
+    ///     fn open(&mut self, cx: &mut http::Cx<'_>) {
+    ///         let fields = [("content-type", "text/plain"), ("trailer", "parts")];
+    ///         let _ = cx.head(200, &fields);
+    ///         let _ = cx.write(b"one ");
+    ///         let _ = cx.write(b"two");
+    ///         let _ = cx.finish_with(&[("parts", "2")]);
+    ///     }
+    /// }
+    ///
+    /// let server = http::Server::new().get("/report", |_req, res| res.stream(Report));
+    /// # drop(server);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::finish_with`], which also tells where they are dropped.
+    pub fn finish_with(&mut self, trailers: &[(&str, &str)]) -> Result<(), SendError> {
+        self.h.finish_with(self.id, trailers)
     }
 
     /// Tells whether the response is still to be begun or completed.

@@ -12,8 +12,10 @@ use lodger_backend::Journal;
 use self::shared::Shared;
 use crate::Error;
 use crate::app::mqtt::outgoing::Outgoing;
+use crate::app::proxy::Proxies;
 use crate::app::trust::Trust;
 use crate::app::url::Url;
+use crate::app::way::Way;
 use crate::policy::Retry;
 use crate::proto::mqtt::{
     Code, Options, PropertyList, Publish, Qos, Version, check_filter, check_topic,
@@ -157,6 +159,7 @@ pub struct Client {
     pub(super) auth: Option<(String, Box<Authenticate>)>,
     pub(super) on_event: Option<Rc<OnEvent>>,
     pub(super) trust: Trust,
+    pub(super) proxies: Proxies,
 }
 
 impl core::fmt::Debug for Client {
@@ -188,6 +191,7 @@ impl Client {
             auth: None,
             on_event: None,
             trust: Trust::default(),
+            proxies: Proxies::default(),
         }
     }
 
@@ -196,6 +200,13 @@ impl Client {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: &ClientConfig) -> Self {
         self.trust = Trust::new(config);
+        self
+    }
+
+    /// Sets which proxies lead to which servers, by tunnels. Without TLS it is the one for what is
+    /// plain, as for http.
+    pub fn proxies(mut self, proxies: &Proxies) -> Self {
+        self.proxies = proxies.clone();
         self
     }
 
@@ -275,8 +286,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Misuse: the URL is none, its host can stand in no certificate, or the will or birth message
-    /// has no topic. `Host`: mqtts or wss, and this system trusts nobody. Nothing was opened.
+    /// Misuse: the URL is none, its host can stand in no certificate, no proxy can be asked for it,
+    /// or the will or birth message has no topic. `Host`: mqtts or wss, and this system trusts
+    /// nobody. Nothing was opened.
     pub fn connect(self, h: &Handle) -> Result<Connection, Error> {
         let shared = self.prepare(h)?;
         Shared::dial(&shared);
@@ -310,11 +322,16 @@ impl Client {
         let url = self.url.clone()?;
         self.trust.resolve(h, &url)?;
         // A name that cannot be is misuse, told here.
-        self.trust.channel(&url, shared::ALPN)?;
+        self.way(h, &url)?;
         for message in self.will.iter().chain(&self.birth) {
             check_topic(&message.topic, &limits)?;
         }
         Ok(Shared::new(h, self, url, limits))
+    }
+
+    /// Finds the way to the server, where no WebSocket carries MQTT.
+    pub(super) fn way(&self, h: &Handle, url: &Url) -> Result<Way, Error> {
+        Way::find(h, url, self.trust.engine(url, shared::ALPN)?, &self.proxies)
     }
 }
 

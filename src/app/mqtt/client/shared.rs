@@ -133,11 +133,11 @@ impl Shared {
             return;
         }
         // What is wrong with the name, `connect` has told.
-        let Ok(channel) = this.client.trust.channel(&this.url, ALPN) else { return };
+        let Ok(way) = this.client.way(&this.h, &this.url) else { return };
         let mqtt = Mqtt::client(this.h.now());
         let app = App::Mqtt(Box::new(link));
         let ends = (Stack::Mqtt(Box::new(mqtt)), app);
-        let id = this.h.dial(this.url.place.to(), channel, ends, |stack, cx, tx| match stack {
+        let id = this.h.dial(way.place.to(), way.channel, ends, |stack, cx, tx| match stack {
             Stack::Mqtt(mqtt) => this.say_connect(|c| mqtt.connect(cx, tx, c)),
             _ => Ok(()),
         });
@@ -147,9 +147,10 @@ impl Shared {
     #[cfg(feature = "ws")]
     fn dial_websocket(&self, link: ClientLink) {
         use crate::app::mqtt::carried::{OverWs, websocket_config};
-        let dialled = crate::app::ws_client::Client::to(&self.url, &self.client.trust)
-            .config(websocket_config(&self.limits))
-            .connect(&self.h, OverWs::client(link));
+        let dialled =
+            crate::app::ws_client::Client::to(&self.url, &self.client.trust, &self.client.proxies)
+                .config(websocket_config(&self.limits))
+                .connect(&self.h, OverWs::client(link));
         // The URL was taken apart before.
         debug_assert!(dialled.is_ok());
     }
