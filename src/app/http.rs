@@ -270,6 +270,10 @@ impl Server {
         };
         let errors = self.errors.as_ref();
         let Some(path) = self.paths.get(*found.value) else { return page(errors, 404, response) };
+        response.matched(&path.pattern);
+        if found.params.is_empty() {
+            return path.answer(request, response, errors);
+        }
         let mut params = [("", ""); PARAMS];
         let mut count = 0;
         for (place, param) in params.iter_mut().zip(found.params.iter()) {
@@ -278,7 +282,6 @@ impl Server {
         }
         let params = params.get(..count).unwrap_or_default();
         let request = Request { head: request.head, params, session: request.session };
-        response.matched(&path.pattern);
         path.answer(&request, response, errors)
     }
 

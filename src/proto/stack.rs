@@ -88,21 +88,6 @@ pub(crate) enum Event<'s> {
     Refused(u16, Option<h1::RetryAfter>),
 }
 
-impl Event<'_> {
-    /// Whether a message has been received with it.
-    pub(crate) fn ends_message(&self) -> bool {
-        match self {
-            #[cfg(feature = "ws")]
-            Self::Ws(ws::Event::Text(_) | ws::Event::Binary(_)) => true,
-            #[cfg(feature = "ws")]
-            Self::Ws(ws::Event::Data { last, .. }) => *last,
-            #[cfg(feature = "mqtt")]
-            Self::Mqtt(mqtt::Event::Publish(_)) => true,
-            _ => false,
-        }
-    }
-}
-
 /// Whether a connection goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Flow {
@@ -342,6 +327,7 @@ impl Stack {
 
     /// Whether the connection goes on. `ended`: the peer sends nothing more, and nothing of it is
     /// left over.
+    #[inline(always)]
     pub(crate) fn flow(&self, ended: bool) -> Flow {
         match self {
             Self::Raw(_) => Flow::Open,

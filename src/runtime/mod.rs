@@ -392,14 +392,12 @@ impl Handle {
     #[inline(always)]
     pub(crate) fn touch(&self, core: &mut Core, index: u32, serve: bool) {
         let Some(slot) = core.slots.get(index) else { return };
-        // What its own handler did is looked at when that returns.
-        let seen = slot.flags.has(Flags::RUNNING) && (!serve || slot.flags.has(Flags::PUMPED));
-        if !seen || core.modal != 0 {
+        if !slot.is_seen(serve) || core.modal != 0 {
             self.touch_unseen(core, index, serve);
         }
     }
 
-    fn touch_unseen(&self, core: &mut Core, index: u32, serve: bool) {
+    pub(crate) fn touch_unseen(&self, core: &mut Core, index: u32, serve: bool) {
         let Some(slot) = core.slots.get_mut(index) else { return };
         let running = slot.flags.has(Flags::RUNNING);
         if !running {

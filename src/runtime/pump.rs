@@ -11,6 +11,8 @@ use super::slot::{Flags, State};
 use crate::Error;
 use crate::io::{Rx, Scratch, Tx};
 use crate::proto::Cx;
+#[cfg(feature = "mqtt")]
+use crate::proto::mqtt;
 use crate::proto::stack::Event;
 #[cfg(feature = "ws")]
 use crate::proto::stack::Stack;
@@ -19,41 +21,25 @@ use crate::proto::stack::Stack;
 const LOOK_EVERY: u32 = 64;
 
 /// Polls the protocol until it has nothing more, or the turn's time is over, handing each event to
-/// the handler while nothing of the runtime is borrowed.
+/// the handler while nothing of the runtime is borrowed. Counts whole messages in `heard`.
 pub(crate) fn pump(
     h: &Handle,
     id: ConnId,
     rx: &mut Rx<'_>,
     scratch: &mut Scratch,
     app: &mut App,
+    heard: &mut u64,
 ) -> Result<(), Error> {
     let mut until_look = LOOK_EVERY;
     loop {
         let mut more = false;
-        let event = poll(&mut h.core(), &*h.0.net, id, rx, scratch, &mut more)?;
-        let Some(event) = event else { return Ok(()) };
-        match (event, &mut *app) {
-            (Event::Http(event), App::Http { .. }) => http::event(h, id, event, app),
-            #[cfg(feature = "ws")]
-            (Event::Ws(event), App::Ws { handler, chunks }) => {
-                ws::event(h, id, event, &mut **handler, *chunks);
-            }
-            #[cfg(feature = "h2")]
-            (Event::H2(event), app) => super::link::event(h, id, event, app),
-            (Event::Response(event), App::Client(asker)) => client::event(h, id, event, asker),
-            #[cfg(feature = "ws")]
-            (Event::Dialled(_), App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
-            #[cfg(feature = "ws")]
-            (Event::Refused(status, asked), App::Ws { .. }) => {
-                let asked = asked.map(|asked| asked.wait(h.unix_time()));
-                h.core().refuse(id, status, asked);
-            }
-            #[cfg(feature = "mqtt")]
-            (Event::Mqtt(event), App::Mqtt(link)) => {
-                link.event(h, &super::handler::mqtt::Port::Direct(id), event);
-            }
-            (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
-            _ => {}
+        let mut polled = poll(&mut h.core(), &*h.0.net, id, rx, scratch, &mut more);
+        match polled {
+            Ok(None) => return Ok(()),
+            Err(e) => return Err(e),
+            // Where it is: a request's head is large.
+            Ok(Some(Event::Http(ref mut event))) => http::event(h, id, event, app),
+            Ok(Some(event)) => told(h, id, event, app, heard),
         }
         if !more {
             return Ok(());
@@ -69,6 +55,39 @@ pub(crate) fn pump(
     }
 }
 
+/// Hands on an event of another protocol than HTTP/1.
+#[inline(always)]
+#[cfg_attr(
+    not(any(feature = "ws", feature = "mqtt")),
+    expect(unused_variables, reason = "only these have messages")
+)]
+fn told(h: &Handle, id: ConnId, event: Event<'_>, app: &mut App, heard: &mut u64) {
+    match (event, app) {
+        #[cfg(feature = "ws")]
+        (Event::Ws(event), App::Ws { handler, chunks }) => {
+            *heard += u64::from(ws::ends_message(&event));
+            ws::event(h, id, event, &mut **handler, *chunks);
+        }
+        #[cfg(feature = "h2")]
+        (Event::H2(event), app) => super::link::event(h, id, event, app),
+        (Event::Response(event), App::Client(asker)) => client::event(h, id, event, asker),
+        #[cfg(feature = "ws")]
+        (Event::Dialled(_), App::Ws { handler, .. }) => ws::dialled(h, id, &mut **handler),
+        #[cfg(feature = "ws")]
+        (Event::Refused(status, asked), App::Ws { .. }) => {
+            let asked = asked.map(|asked| asked.wait(h.unix_time()));
+            h.core().refuse(id, status, asked);
+        }
+        #[cfg(feature = "mqtt")]
+        (Event::Mqtt(event), App::Mqtt(link)) => {
+            *heard += u64::from(matches!(event, mqtt::Event::Publish(_)));
+            link.event(h, &super::handler::mqtt::Port::Direct(id), event);
+        }
+        (event, App::Raw(handler)) => raw_event(h, id, event, &mut **handler),
+        _ => {}
+    }
+}
+
 /// Gives the next event of a connection that still takes part and is not held back; `more` tells
 /// whether another poll could bring one.
 #[inline]
@@ -80,7 +99,7 @@ fn poll<'s, 'a: 's>(
     scratch: &'s mut Scratch,
     more: &mut bool,
 ) -> Result<Option<Event<'s>>, Error> {
-    let Core { slots, pool, entropy, limits, now, life, stats, .. } = core;
+    let Core { slots, pool, entropy, limits, now, life, .. } = core;
     let Some(slot) = slots.get_mut(id.index).filter(|slot| slot.state == State::Open) else {
         return Ok(None);
     };
@@ -99,10 +118,9 @@ fn poll<'s, 'a: 's>(
     }
     let mut random = || entropy.next(net);
     let mut cx = Cx { now: *now, limits, random: &mut random };
-    let event = slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool))?;
+    let polled = slot.stack.poll(&mut cx, rx, scratch, &mut Tx::new(&mut slot.out, pool));
     *more = !rx.is_empty() || rx.eof() || !slot.stack.is_quiet();
-    stats.messages += u64::from(event.as_ref().is_some_and(Event::ends_message));
-    Ok(event)
+    polled
 }
 
 /// Does what does not come from input: installs a late handler, answers what waited for the output
@@ -148,7 +166,7 @@ impl Core {
 /// Tells a request that came on a stream of its own.
 #[cfg(feature = "h2")]
 pub(super) fn request(h: &Handle, id: ConnId, head: crate::proto::h1::Request<'_>, app: &mut App) {
-    http::event(h, id, crate::proto::h1::Event::Request(head), app);
+    http::asked(h, id, &head, app);
 }
 
 fn raw_event(h: &Handle, id: ConnId, event: Event<'_>, handler: &mut dyn raw::Handler) {
@@ -184,20 +202,16 @@ mod http {
     use crate::runtime::id::Reason;
 
     #[inline(always)]
-    pub(super) fn event(h: &Handle, id: ConnId, event: h1::Event<'_>, app: &mut App) {
+    pub(super) fn event(h: &Handle, id: ConnId, event: &mut h1::Event<'_>, app: &mut App) {
         if let h1::Event::Request(head) = event {
-            let App::Http { routes, .. } = app else { return };
-            let routes = Rc::clone(routes);
-            request(h, id, head, &*routes, app);
-            end_exchange(h, id, app);
-            return;
+            return asked(h, id, head, app);
         }
         if let App::Http { stream: Some(handler), .. } = app {
             let mut cx = Cx::current(h, id);
             match event {
                 h1::Event::Request(_) => {}
                 h1::Event::Body(bytes) => handler.body(&mut cx, bytes),
-                h1::Event::Trailers(fields) => handler.trailers(&mut cx, fields),
+                h1::Event::Trailers(fields) => handler.trailers(&mut cx, *fields),
                 h1::Event::End => handler.end(&mut cx),
             }
             install_late(h, id, app);
@@ -205,7 +219,16 @@ mod http {
         end_exchange(h, id, app);
     }
 
-    fn request(h: &Handle, id: ConnId, head: h1::Request<'_>, routes: &dyn Routes, app: &mut App) {
+    /// Has a request answered by the routes.
+    #[inline(always)]
+    pub(super) fn asked(h: &Handle, id: ConnId, head: &h1::Request<'_>, app: &mut App) {
+        let App::Http { routes, .. } = app else { return };
+        let routes = Rc::clone(routes);
+        request(h, id, head, &*routes, app);
+        end_exchange(h, id, app);
+    }
+
+    fn request(h: &Handle, id: ConnId, head: &h1::Request<'_>, routes: &dyn Routes, app: &mut App) {
         let (seq, session) = {
             let mut core = h.core();
             core.stats.requests += 1;
@@ -372,6 +395,11 @@ mod ws {
     pub(super) fn dialled(h: &Handle, id: ConnId, handler: &mut dyn Handler) {
         h.core().note_open(id);
         handler.open(&mut Cx::new(h, id));
+    }
+
+    /// Whether a message has been received with it.
+    pub(super) fn ends_message(event: &Event<'_>) -> bool {
+        matches!(event, Event::Text(_) | Event::Binary(_) | Event::Data { last: true, .. })
     }
 
     pub(super) fn event(

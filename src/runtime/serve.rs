@@ -1,5 +1,6 @@
 //! One item of the run queue: read, hand to the protocol, flush; or one step of ending.
 
+use std::cell::RefMut;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -40,11 +41,31 @@ pub(super) struct Filled {
     pub(super) kicked: bool,
 }
 
+/// What is to be done with a slot that was looked at.
+enum Next {
+    /// Its handler is out, to be told of input.
+    Run(Filled, Lent),
+    /// Nothing is to be handed on.
+    Rest,
+    /// It is no plain open connection: see [`serve_other`].
+    Other,
+}
+
 /// Serves one slot as far as one read goes.
-pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
-    let mut core = h.core();
+pub(crate) fn serve(h: &Handle, mut core: RefMut<'_, Core>, frame: &mut Frame, index: u32) {
+    match fill(&mut core, &*h.0.net, frame, index, false) {
+        Next::Run(filled, lent) => {
+            drop(core);
+            run(h, frame, &filled, lent);
+        }
+        Next::Rest => after(h, &mut core, index),
+        Next::Other => serve_other(h, core, frame, index),
+    }
+}
+
+/// Serves a slot that ends, listens, is being connected, shares its output or has a channel.
+fn serve_other<'a>(h: &'a Handle, mut core: RefMut<'a, Core>, frame: &mut Frame, index: u32) {
     let Some(slot) = core.slots.get_mut(index) else { return };
-    slot.flags.clear(Flags::QUEUED);
     if slot.flags.has(Flags::RUNNING) {
         return;
     }
@@ -77,13 +98,21 @@ pub(crate) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
                 channel::serve(h, frame, index);
                 return;
             }
-            let Some((filled, lent)) = fill(&mut core, &*h.0.net, frame, index) else {
-                after(h, &mut core, index);
-                return;
-            };
-            drop(core);
-            run(h, frame, &filled, lent);
+            serve_settled(h, core, frame, index);
         }
+    }
+}
+
+/// Serves what shares its output, or may be connected by now.
+fn serve_settled(h: &Handle, mut core: RefMut<'_, Core>, frame: &mut Frame, index: u32) {
+    let net = &*h.0.net;
+    let settled = settle(&mut core, net, index).is_some();
+    let next = if settled { fill(&mut core, net, frame, index, true) } else { Next::Rest };
+    if let Next::Run(filled, lent) = next {
+        drop(core);
+        run(h, frame, &filled, lent);
+    } else {
+        after(h, &mut core, index);
     }
 }
 
@@ -96,11 +125,12 @@ pub(super) fn run(h: &Handle, frame: &mut Frame, filled: &Filled, lent: Lent) {
 
 /// As [`run`], with input from anywhere.
 fn run_rx(h: &Handle, rx: &mut Rx<'_>, scratch: &mut Scratch, kicked: bool, mut lent: Lent) {
+    let mut heard = 0;
     let ran = catch_unwind(AssertUnwindSafe(|| {
         if kicked {
             pump::kicked(h, lent.id, &mut lent.app);
         }
-        let pumped = pump::pump(h, lent.id, rx, scratch, &mut lent.app);
+        let pumped = pump::pump(h, lent.id, rx, scratch, &mut lent.app, &mut heard);
         #[cfg(feature = "mqtt")]
         if let App::Mqtt(link) = &mut lent.app {
             link.settled(h);
@@ -113,6 +143,7 @@ fn run_rx(h: &Handle, rx: &mut Rx<'_>, scratch: &mut Scratch, kicked: bool, mut 
         Err(_) => Outcome::Panicked,
     };
     let mut core = h.core();
+    core.stats.messages += heard;
     if !rx.is_empty() {
         stash(&mut core, lent.id.index, rx.peek());
     }
@@ -208,14 +239,17 @@ pub(super) fn begin(core: &mut Core, index: u32) -> Option<Lent> {
 
 /// Puts the handler back and does what waited for its return.
 pub(super) fn finish(h: &Handle, core: &mut Core, lent: Lent, outcome: &Outcome) {
-    let index = lent.id.index;
+    let Lent { id, app, .. } = lent;
+    let index = id.index;
     // Handlers return in the reverse order of their calls.
     if core.running.pop() != Some(index) {
         core.running.retain(|&i| i != index);
     }
+    if matches!(outcome, Outcome::Fine) && core.parked.is_empty() {
+        return end_step(h, core, index, |slot| slot.take_back(app));
+    }
     if let Some(slot) = core.slots.get_mut(index) {
-        slot.flags.clear(Flags::LENT);
-        lent.app.put_back(&mut slot.app);
+        slot.take_back(app);
     }
     core.unpark();
     match outcome {
@@ -228,8 +262,15 @@ pub(super) fn finish(h: &Handle, core: &mut Core, lent: Lent, outcome: &Outcome)
 
 /// The common end of a step: see whether the protocol is done, flush, arm, queue what is left.
 pub(super) fn after(h: &Handle, core: &mut Core, index: u32) {
+    end_step(h, core, index, |_| {});
+}
+
+/// As [`after`], with what is to be done to the slot before.
+#[inline(always)]
+fn end_step(h: &Handle, core: &mut Core, index: u32, before: impl FnOnce(&mut Slot)) {
     let Core { slots, pool, sched, limits, now, trigger, stats, .. } = core;
     let Some(slot) = slots.get_mut(index) else { return };
+    before(slot);
     if slot.state == State::Open {
         let ended = slot.flags.has(Flags::EOF) && slot.tail() == 0;
         let flow = slot.stack.flow(ended);
@@ -314,7 +355,6 @@ fn panicked(core: &mut Core, index: u32, net: &dyn Net) {
 }
 
 /// Looks at what is still being connected, and sends what is not its own output alone.
-#[cold]
 fn settle(core: &mut Core, net: &dyn Net, index: u32) -> Option<()> {
     if core.slots.get(index)?.flags.has(Flags::CONNECTING) {
         dial::connected(core, net, index)?;
@@ -326,33 +366,34 @@ fn settle(core: &mut Core, net: &dyn Net, index: u32) -> Option<()> {
 }
 
 /// Puts the leftover of last time to the front of the buffer, reads behind it, once, and takes the
-/// handler out. `None`: nothing to hand on.
-fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32) -> Option<(Filled, Lent)> {
-    if core.slots.get(index)?.flags.has(Flags::UNSETTLED) {
-        settle(core, net, index)?;
-    }
+/// handler out. `settled`: it is no plain connection, and [`settle`] has looked at it.
+#[inline(always)]
+fn fill(core: &mut Core, net: &dyn Net, frame: &mut Frame, index: u32, settled: bool) -> Next {
     let Core { slots, limits, pool, now, stats, running, .. } = core;
-    let slot = slots.get_mut(index)?;
-    if slot.state != State::Open {
-        return None;
+    let Some(slot) = slots.get_mut(index) else { return Next::Other };
+    if !settled {
+        slot.flags.clear(Flags::QUEUED);
+    }
+    if slot.state != State::Open || !settled && slot.flags.has(Flags::UNPLAIN) {
+        return Next::Other;
     }
     stats.sent += slot.flush(net, pool, *now, limits);
     let kicked = slot.flags.has(Flags::KICK) || slot.wants_writable(limits);
     let reads = slot.ready.is_read() && slot.wants_read(limits);
     slot.flags.clear(Flags::KICK);
     if !kicked && !reads || slot.flags.has(Flags::FAILED) {
-        return None;
+        return Next::Rest;
     }
     let mut filled = Filled { len: 0, eof: false, kicked };
     if slot.extra.is_some() {
-        return fill_behind(core, net, frame, index, reads, filled);
+        return fill_behind(core, net, frame, index, reads, filled).unwrap_or(Next::Rest);
     }
     if reads && let Err(e) = read(slot, net, &mut frame.rx, &mut filled, stats) {
         core.abort(index, Reason::Io(e));
-        return None;
+        return Next::Rest;
     }
     filled.eof = slot.flags.has(Flags::EOF);
-    Some((filled, lend_slot(slot, running, index)))
+    Next::Run(filled, lend_slot(slot, running, index))
 }
 
 /// The end of [`fill`], where there may be a leftover.
@@ -363,7 +404,7 @@ fn fill_behind(
     index: u32,
     reads: bool,
     mut filled: Filled,
-) -> Option<(Filled, Lent)> {
+) -> Option<Next> {
     filled.len = unstash(core, frame, index);
     let Core { slots, stats, .. } = core;
     let slot = slots.get_mut(index)?;
@@ -372,7 +413,7 @@ fn fill_behind(
         return None;
     }
     filled.eof = slot.flags.has(Flags::EOF);
-    Some((filled, lend(core, index)?))
+    Some(Next::Run(filled, lend(core, index)?))
 }
 
 /// Reads once, behind what is in `buffer` already.

@@ -93,8 +93,10 @@ impl Flags {
     pub(crate) const STREAMS: Self = Self(1 << 18);
     /// Either: its output is not its own alone.
     pub(crate) const LINKED: Self = Self(Self::STREAM.0 | Self::STREAMS.0);
-    /// Any of them: to be looked at before it is read.
-    pub(crate) const UNSETTLED: Self = Self(Self::LINKED.0 | Self::CONNECTING.0);
+    /// Any of them: not to be read as a plain connection is.
+    pub(crate) const UNPLAIN: Self = Self(
+        Self::RUNNING.0 | Self::LISTENER.0 | Self::CHANNEL.0 | Self::LINKED.0 | Self::CONNECTING.0,
+    );
     /// Any of them: a turn may have something to do though nothing has arrived.
     const STIRS: Self = Self(
         Self::KICK.0
@@ -155,9 +157,22 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// Puts its handler back.
+    #[inline(always)]
+    pub(super) fn take_back(&mut self, app: App) {
+        self.flags.clear(Flags::LENT);
+        app.put_back(&mut self.app);
+    }
+
     /// What lies between the socket and the protocol, unless it is out to be fed.
     pub(super) fn channel(&self) -> Option<&Channel> {
         self.extra.as_ref()?.channel.as_deref()
+    }
+
+    /// Whether what was written to it, or (`serve`) what waits for it, is looked at when its handler
+    /// returns.
+    pub(crate) fn is_seen(&self, serve: bool) -> bool {
+        self.flags.has(Flags::RUNNING) && (!serve || self.flags.has(Flags::PUMPED))
     }
 
     pub(crate) fn tail(&self) -> usize {

@@ -181,14 +181,13 @@ impl Handle {
         busy |= self.fire_due();
         let mut ops = 0;
         loop {
-            let next = {
-                let mut core = self.core();
-                // Whoever was served may have looked at the clock.
-                let over = ops > 0 && core.now >= core.slice_ends;
-                if over || core.life != Life::On { None } else { core.runq.pop_front() }
-            };
-            let Some(index) = next else { break };
-            serve::serve(self, frame, index);
+            let mut core = self.core();
+            // Whoever was served may have looked at the clock.
+            if ops > 0 && core.now >= core.slice_ends || core.life != Life::On {
+                break;
+            }
+            let Some(index) = core.runq.pop_front() else { break };
+            serve::serve(self, core, frame, index);
             busy = true;
             ops += 1;
             if ops >= budget.ops.max(1) {

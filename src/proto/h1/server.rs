@@ -23,7 +23,7 @@ use lodger_backend::Micros;
 
 use super::body::{Body, BodyReader, Piece};
 use super::fields::{Fields, Progress};
-use super::head::{self, Asks, Request};
+use super::head::{self, Asks, Request, RequestLine};
 use super::write::{
     Announce, BodyWriter, Length, Response, put_goodbye, put_interim, put_response,
 };
@@ -146,18 +146,17 @@ impl Server {
         scratch: &'s mut Scratch,
     ) -> Result<Option<Event<'s>>, Error> {
         let limits = &cx.limits.h1;
-        let outcome = match self.reading {
+        match self.reading {
             Reading::Idle | Reading::Head => self.poll_head(cx.now, limits, rx, scratch),
-            Reading::Body => self.poll_body(cx.now, limits, rx, scratch),
-            Reading::Done | Reading::Switched => return Ok(None),
+            Reading::Body => {
+                let polled = self.poll_body(cx.now, limits, rx, scratch);
+                polled.map_err(|fault| self.fail(fault))
+            }
+            Reading::Done | Reading::Switched => Ok(None),
             Reading::Stopped => {
                 rx.take(rx.len());
-                return Ok(None);
+                Ok(None)
             }
-        };
-        match outcome {
-            Ok(event) => Ok(event),
-            Err(fault) => Err(self.fail(fault)),
         }
     }
 
@@ -383,16 +382,40 @@ impl Server {
         limits: &H1Limits,
         rx: &mut Rx<'a>,
         scratch: &'s mut Scratch,
-    ) -> Result<Option<Event<'s>>, Fault> {
-        if !self.lead(rx)? {
-            return self.wait_for_head(now, limits, rx);
-        }
-        let read = head::read(rx.peek(), &mut self.progress, limits, scratch, head::request_line)?;
-        let Some((line, len)) = read else { return self.wait_for_head(now, limits, rx) };
+    ) -> Result<Option<Event<'s>>, Error> {
+        let (line, len) = match self.read_head(now, limits, rx, scratch) {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(None),
+            Err(fault) => return Err(self.fail(fault)),
+        };
         let bytes: &'a [u8] = rx.take(len);
-        let (request, asks) = head::request(bytes, line, scratch.list())?;
-        self.begin(&request, asks, now, limits);
-        Ok(Some(Event::Request(request)))
+        match head::request(bytes, line, scratch.list()) {
+            Ok((request, asks)) => {
+                self.begin(&request, asks, now, limits);
+                Ok(Some(Event::Request(request)))
+            }
+            Err(fault) => Err(self.fail(fault)),
+        }
+    }
+
+    /// Gives the request line of a head that is all there, and the length of the head.
+    #[inline(always)]
+    fn read_head(
+        &mut self,
+        now: Micros,
+        limits: &H1Limits,
+        rx: &mut Rx<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Option<(RequestLine, usize)>, Fault> {
+        if self.lead(rx)? {
+            let text = rx.peek();
+            let read = head::read(text, &mut self.progress, limits, scratch, head::request_line)?;
+            if read.is_some() {
+                return Ok(read);
+            }
+        }
+        self.wait_for_head(now, limits, rx)?;
+        Ok(None)
     }
 
     /// Looks at what comes before a request line: one empty line is skipped (RFC 9112, section
@@ -418,18 +441,13 @@ impl Server {
         }
     }
 
-    fn wait_for_head(
-        &mut self,
-        now: Micros,
-        limits: &H1Limits,
-        rx: &Rx<'_>,
-    ) -> Result<Option<Event<'static>>, Fault> {
+    fn wait_for_head(&mut self, now: Micros, limits: &H1Limits, rx: &Rx<'_>) -> Result<(), Fault> {
         if rx.eof() {
             if !rx.is_empty() {
                 return Err(bad("RFC 9112, 8: the connection ended within a head"));
             }
             self.stop();
-            return Ok(None);
+            return Ok(());
         }
         if !rx.is_empty() && self.reading == Reading::Idle {
             self.reading = Reading::Head;
@@ -438,7 +456,7 @@ impl Server {
         if self.has(REARM) {
             self.arm(now, limits);
         }
-        Ok(None)
+        Ok(())
     }
 
     fn begin(&mut self, request: &Request<'_>, asks: Asks, now: Micros, limits: &H1Limits) {

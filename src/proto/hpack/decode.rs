@@ -88,11 +88,8 @@ impl Decoder {
     ) -> Result<Sized, Malformed> {
         let mut rest = block;
         let mut tally = Tally::new(room);
-        let mut at_start = true;
         loop {
-            let all = rest.len();
             rest = self.indexed_run(rest, &mut tally, arena, spans);
-            at_start &= rest.len() == all;
             let Some((&first, behind)) = rest.split_first() else { break };
             rest = behind;
             let start = arena.len();
@@ -102,12 +99,11 @@ impl Decoder {
                 found
             } else if first & 0xE0 == 0x20 {
                 let max = integer::read(first, 5, &mut rest).ok_or(INTEGER)?;
-                self.resize(max, at_start)?;
+                self.resize(max, tally.fields == signed(room.fields))?;
                 continue;
             } else {
                 self.literal(first, &mut rest, arena)?
             };
-            at_start = false;
             let value = arena.len() - start - name;
             tally.take(name + value, known);
             if tally.fits() {
@@ -126,7 +122,7 @@ impl Decoder {
     }
 
     /// Reads indexed fields as far as they fit and their numbers take a byte: the commonest by far.
-    /// Gives what is left of the block.
+    /// Gives what is left of the block. A cookie is left to be counted.
     fn indexed_run<'b>(
         &self,
         block: &'b [u8],
@@ -134,52 +130,56 @@ impl Decoder {
         arena: &mut Vec<u8>,
         spans: &mut Vec<FieldSpan>,
     ) -> &'b [u8] {
-        let mut rest = block;
-        while let Some((&first, behind)) = rest.split_first() {
-            if !(0x80..=0xFE).contains(&first) {
+        let before = spans.len();
+        for &first in block.get(..tally.most(block.len())).unwrap_or_default() {
+            if !(0x81..=0xFE).contains(&first) {
                 break;
             }
-            let index = usize::from(first & 0x7F);
-            let (run, name, known) = match statics::get(index) {
-                Some(place) => (place.bytes(), u32::from(place.name), place.known),
-                None => match self.dynamic(index).map(|entry| (self.table.run(entry), entry)) {
-                    Some((Some(run), entry)) => (run, entry.name, entry.known),
-                    _ => break,
-                },
-            };
-            let before = *tally;
-            tally.take(run.len(), known);
-            if !tally.fits() {
-                *tally = before;
+            let Some((bytes, entry)) = self.find(usize::from(first & 0x7F)) else { break };
+            let Some(run) = entry.run(bytes) else { break };
+            let (name, known) = (entry.name, entry.known);
+            let left = tally.list - signed(run.len() + FIELD_OVERHEAD);
+            if left < 0 || known == Known::Cookie as u8 {
                 break;
             }
+            tally.list = left;
             let start = low(arena.len());
+            let behind = start.wrapping_add(name);
+            spans.push(FieldSpan {
+                name: Span { start, len: name },
+                value: Span { start: behind, len: low(run.len()).wrapping_sub(name) },
+                known,
+            });
             arena.extend_from_slice(run);
-            let (name, value) = (
-                Span { start, len: name },
-                Span { start: start.wrapping_add(name), len: low(run.len()).wrapping_sub(name) },
-            );
-            spans.push(FieldSpan { name, value, known });
-            rest = behind;
         }
-        rest
+        let read = spans.len() - before;
+        tally.fields -= signed(read);
+        block.get(read..).unwrap_or_default()
+    }
+
+    /// Gives the entry of a number from 1 on, and the bytes that it is in: RFC 7541, section 2.3.3.
+    #[inline]
+    fn find(&self, index: usize) -> Option<(&[u8], &Entry)> {
+        match statics::get(index) {
+            Some(entry) => Some((&statics::BYTES, entry)),
+            None => Some((self.table.bytes(), self.dynamic(index)?)),
+        }
     }
 
     /// RFC 7541, section 6.1. Gives the length of the name, and what it is known as; `None`: the
     /// index names no entry.
     fn indexed(&self, index: usize, arena: &mut Vec<u8>) -> Option<(usize, u8)> {
-        if let Some(place) = statics::get(index) {
-            arena.extend_from_slice(place.bytes());
-            return Some((usize::from(place.name), place.known));
+        let (bytes, entry) = self.find(index)?;
+        match entry.run(bytes) {
+            Some(run) => arena.extend_from_slice(run),
+            None => self.table.copy(*entry, arena),
         }
-        let entry = self.dynamic(index)?;
-        self.table.copy(entry, arena);
         Some((entry.name as usize, entry.known))
     }
 
     /// Index 0, and what is beyond the table, name none.
     #[inline]
-    fn dynamic(&self, index: usize) -> Option<Entry> {
+    fn dynamic(&self, index: usize) -> Option<&Entry> {
         self.table.get(index.wrapping_sub(statics::COUNT + 1))
     }
 
@@ -212,12 +212,12 @@ impl Decoder {
             string(rest, arena)?;
             return Ok(mark(arena.get(start..).unwrap_or_default()));
         }
-        if let Some(place) = statics::get(index) {
-            arena.extend_from_slice(place.name());
-            return Ok(place.known);
+        if let Some(entry) = statics::get(index) {
+            arena.extend_from_slice(statics::name(entry));
+            return Ok(entry.known);
         }
         let entry = self.dynamic(index).ok_or(INDEX)?;
-        self.table.copy_name(entry, arena);
+        self.table.copy_name(*entry, arena);
         Ok(entry.known)
     }
 
@@ -245,6 +245,11 @@ impl Tally {
         self.fields -= 1;
         self.list -= signed(len + FIELD_OVERHEAD);
         self.cookies -= i64::from(known == Known::Cookie as u8);
+    }
+
+    /// Gives how many of `len` fields may still come; none once anything was over its limit.
+    fn most(&self, len: usize) -> usize {
+        if self.fits() { len.min(usize::try_from(self.fields).unwrap_or(0)) } else { 0 }
     }
 
     #[inline]

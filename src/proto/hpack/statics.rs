@@ -1,6 +1,7 @@
 //! The static table: RFC 7541, appendix A.
 
 use super::Pseudo;
+use super::table::Entry;
 use crate::proto::h1::Known;
 
 /// How many entries it has; they are numbered from 1.
@@ -27,30 +28,6 @@ const ENTRIES: [(&str, &str); COUNT] = [
     ("vary", ""), ("via", ""), ("www-authenticate", ""),
 ];
 
-/// Where an entry is in [`BYTES`], and what its name is known as.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    start: u16,
-    pub(super) name: u8,
-    pub(super) value: u8,
-    pub(super) known: u8,
-}
-
-impl Place {
-    /// Gives name and value as one run of bytes.
-    #[inline]
-    pub(super) fn bytes(self) -> &'static [u8] {
-        let start = usize::from(self.start);
-        let len = usize::from(self.name) + usize::from(self.value);
-        BYTES.get(start..start + len).unwrap_or_default()
-    }
-
-    /// Gives the name.
-    pub(super) fn name(self) -> &'static [u8] {
-        self.bytes().get(..usize::from(self.name)).unwrap_or_default()
-    }
-}
-
 #[expect(clippy::indexing_slicing, reason = "at compile time")]
 const TOTAL: usize = {
     let (mut total, mut at) = (0, 0);
@@ -62,8 +39,8 @@ const TOTAL: usize = {
 };
 
 /// All names and values behind each other, so that an entry is copied at once.
-static BYTES: [u8; TOTAL] = bytes();
-static PLACES: [Place; COUNT] = places();
+pub(super) static BYTES: [u8; TOTAL] = bytes();
+static PLACES: [Entry; COUNT] = places();
 
 #[expect(clippy::indexing_slicing, reason = "at compile time")]
 const fn bytes() -> [u8; TOTAL] {
@@ -87,14 +64,15 @@ const fn bytes() -> [u8; TOTAL] {
 }
 
 #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "at compile time")]
-const fn places() -> [Place; COUNT] {
-    let mut made = [Place { start: 0, name: 0, value: 0, known: 0 }; COUNT];
+const fn places() -> [Entry; COUNT] {
+    let mut made = [Entry { start: 0, len: 0, name: 0, known: 0 }; COUNT];
     let (mut at, mut start) = (0, 0);
     while at < COUNT {
         let (name, value) = (ENTRIES[at].0.len(), ENTRIES[at].1.len());
         let known = known(at + 1);
-        made[at] = Place { start: start as u16, name: name as u8, value: value as u8, known };
-        start += name + value;
+        let len = name + value;
+        made[at] = Entry { start: start as u32, len: len as u32, name: name as u32, known };
+        start += len;
         at += 1;
     }
     made
@@ -122,32 +100,41 @@ const fn known(index: usize) -> u8 {
     }
 }
 
-/// Gives the entry of a number from 1 on.
+/// Gives the entry of a number from 1 on; where it is in [`BYTES`].
 #[inline]
-pub(super) fn get(index: usize) -> Option<Place> {
-    PLACES.get(index.wrapping_sub(1)).copied()
+pub(super) fn get(index: usize) -> Option<&'static Entry> {
+    PLACES.get(index.wrapping_sub(1))
+}
+
+/// Gives the name of an entry.
+pub(super) fn name(entry: &Entry) -> &'static [u8] {
+    run(entry).get(..entry.name as usize).unwrap_or_default()
+}
+
+fn run(entry: &Entry) -> &'static [u8] {
+    entry.run(&BYTES).unwrap_or_default()
 }
 
 /// Gives the first entry with that name; the others of it follow.
-pub(super) fn find(name: &[u8]) -> Option<usize> {
-    let first = name.first()?;
+pub(super) fn find(text: &[u8]) -> Option<usize> {
+    let first = text.first()?;
     // Most entries are in alphabetical order; there are too few for more than a look at each.
     (1..)
         .zip(&PLACES)
-        .find(|(_, place)| {
-            usize::from(place.name) == name.len()
-                && place.name().first() == Some(first)
-                && place.name() == name
+        .find(|(_, entry)| {
+            entry.name as usize == text.len()
+                && name(entry).first() == Some(first)
+                && name(entry) == text
         })
         .map(|(index, _)| index)
 }
 
 /// Gives the entry with that name and value, where `first` is the first one with the name.
-pub(super) fn find_value(first: usize, name: &[u8], value: &[u8]) -> Option<usize> {
+pub(super) fn find_value(first: usize, text: &[u8], value: &[u8]) -> Option<usize> {
     let mut index = first;
     loop {
-        let place = get(index).filter(|place| place.name() == name)?;
-        if place.bytes().get(name.len()..) == Some(value) {
+        let entry = get(index).filter(|entry| name(entry) == text)?;
+        if run(entry).get(text.len()..) == Some(value) {
             return Some(index);
         }
         index += 1;
@@ -162,9 +149,9 @@ mod tests {
     #[test]
     fn every_entry_is_found_by_its_name_and_known_as_it_is() {
         for (index, (name, value)) in (1..).zip(ENTRIES) {
-            let place = get(index).unwrap();
-            assert_eq!(place.bytes(), [name, value].concat().as_bytes());
-            assert_eq!(place.known, mark(name.as_bytes()), "{name}");
+            let entry = get(index).unwrap();
+            assert_eq!(run(entry), [name, value].concat().as_bytes());
+            assert_eq!(entry.known, mark(name.as_bytes()), "{name}");
             let first = find(name.as_bytes()).unwrap();
             assert_eq!(find_value(first, name.as_bytes(), value.as_bytes()), Some(index));
         }

@@ -11,19 +11,29 @@ use alloc::vec::Vec;
 
 use super::FIELD_OVERHEAD;
 
-/// Where one entry is.
+/// Where one entry is in the bytes of its table, this one or the static one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    start: u32,
+    pub(super) start: u32,
+    /// Of name and value together.
+    pub(super) len: u32,
+    /// Of the name.
     pub(super) name: u32,
-    pub(super) value: u32,
     /// What its name is known as.
     pub(super) known: u8,
 }
 
 impl Entry {
     fn len(self) -> usize {
-        self.name as usize + self.value as usize
+        self.len as usize
+    }
+
+    /// Gives the name and the value as one run of the bytes that it is in, unless these end within
+    /// it: the ring goes on at its front.
+    #[inline]
+    pub(super) fn run(self, bytes: &[u8]) -> Option<&[u8]> {
+        let start = self.start as usize;
+        bytes.get(start..start + self.len())
     }
 }
 
@@ -31,7 +41,7 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Table {
     ring: Box<[u8]>,
-    /// The newest is the last.
+    /// The newest is the first.
     entries: VecDeque<Entry>,
     /// Where the next entry begins in the ring.
     end: usize,
@@ -81,16 +91,14 @@ impl Table {
 
     /// Gives an entry; 0 is the newest.
     #[inline]
-    pub(super) fn get(&self, index: usize) -> Option<Entry> {
-        // Beyond the oldest it wraps to where there is none either.
-        self.entries.get(self.entries.len().wrapping_sub(index).wrapping_sub(1)).copied()
+    pub(super) fn get(&self, index: usize) -> Option<&Entry> {
+        self.entries.get(index)
     }
 
-    /// Gives the name and the value of an entry as one run, unless the ring's end is within it.
+    /// Gives the bytes that entries are in.
     #[inline]
-    pub(super) fn run(&self, entry: Entry) -> Option<&[u8]> {
-        let start = entry.start as usize;
-        self.ring.get(start..start + entry.len())
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.ring
     }
 
     /// Appends the name and the value of an entry.
@@ -136,9 +144,9 @@ impl Table {
 
     /// Finds the newest entry with that name and value.
     pub(super) fn find(&self, name: &[u8], value: &[u8]) -> Option<usize> {
-        self.entries.iter().rev().position(|entry| {
+        self.entries.iter().position(|entry| {
             entry.name as usize == name.len()
-                && entry.value as usize == value.len()
+                && entry.len() == name.len() + value.len()
                 && self.is_run(entry.start as usize + name.len(), value)
                 && self.is_run(entry.start as usize, name)
         })
@@ -146,7 +154,7 @@ impl Table {
 
     /// Finds the newest entry with that name.
     pub(super) fn find_name(&self, name: &[u8]) -> Option<usize> {
-        self.entries.iter().rev().position(|entry| {
+        self.entries.iter().position(|entry| {
             entry.name as usize == name.len() && self.is_run(entry.start as usize, name)
         })
     }
@@ -170,8 +178,8 @@ impl Table {
         self.end = (start + len) % self.ring.len();
         self.size += need;
         let small = |n: usize| u32::try_from(n).unwrap_or(0);
-        let (start, name, value) = (small(start), small(name.len()), small(value.len()));
-        self.entries.push_back(Entry { start, name, value, known });
+        let (start, len, name) = (small(start), small(len), small(name.len()));
+        self.entries.push_front(Entry { start, len, name, known });
     }
 
     fn put(&mut self, start: usize, bytes: &[u8]) {
@@ -188,7 +196,7 @@ impl Table {
     /// Drops the oldest entries until the size is at most `room`.
     fn evict(&mut self, room: usize) {
         while self.size > room {
-            let Some(oldest) = self.entries.pop_front() else { break };
+            let Some(oldest) = self.entries.pop_back() else { break };
             self.size -= oldest.len() + FIELD_OVERHEAD;
         }
     }
@@ -197,7 +205,7 @@ impl Table {
     fn move_into(&mut self, size: usize) {
         let mut bytes = Vec::with_capacity(size);
         let mut entries = core::mem::take(&mut self.entries);
-        for entry in &mut entries {
+        for entry in entries.iter_mut().rev() {
             let start = bytes.len();
             self.copy(*entry, &mut bytes);
             entry.start = u32::try_from(start).unwrap_or(0);
@@ -220,7 +228,7 @@ mod tests {
         (0..table.len())
             .map(|at| {
                 let mut bytes = Vec::new();
-                table.copy(table.get(at).unwrap(), &mut bytes);
+                table.copy(*table.get(at).unwrap(), &mut bytes);
                 String::from_utf8(bytes).unwrap()
             })
             .collect()

@@ -199,7 +199,7 @@ impl Handle {
         if slot.flags.has(Flags::STREAM) {
             let date = *core.date.get(now, &*self.0.net);
             let done = core.answer_on_stream(id.conn.index, |http, tx| f(http, tx, &date))?;
-            self.touch(core, id.conn.index, !http_goes_on(core, id.conn.index));
+            self.touch(core, id.conn.index, !stream_goes_on(core, id.conn.index));
             return Ok(done);
         }
         let Stack::H1(http) = &mut slot.stack else { return Err(SendError::Gone) };
@@ -207,9 +207,12 @@ impl Handle {
             return Err(SendError::Gone);
         }
         let date = core.date.get(now, &*self.0.net);
-        let http = &mut Answering::H1(http);
-        let done = f(http, &mut crate::io::Tx::new(&mut slot.out, &mut core.pool), date)?;
-        self.touch(core, id.conn.index, !http_goes_on(core, id.conn.index));
+        let mut tx = crate::io::Tx::new(&mut slot.out, &mut core.pool);
+        let done = f(&mut Answering::H1(&mut *http), &mut tx, date)?;
+        let over = !http.awaits_answer();
+        if !slot.is_seen(over) || core.modal != 0 {
+            self.touch_unseen(core, id.conn.index, over);
+        }
         Ok(done)
     }
 
@@ -278,11 +281,10 @@ fn before_head(core: &crate::runtime::core::Core, index: u32) -> usize {
     slot.out.len()
 }
 
-/// Whether an exchange still has something to come.
-fn http_goes_on(core: &crate::runtime::core::Core, index: u32) -> bool {
+/// Whether an exchange on a stream still has something to come.
+#[cfg(feature = "h2")]
+fn stream_goes_on(core: &crate::runtime::core::Core, index: u32) -> bool {
     core.slots.get(index).is_some_and(|slot| match &slot.stack {
-        Stack::H1(http) => http.awaits_answer(),
-        #[cfg(feature = "h2")]
         Stack::Exchange(exchange) => exchange.awaits_answer(),
         _ => true,
     })

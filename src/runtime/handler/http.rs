@@ -34,7 +34,7 @@ pub trait Routes: 'static {
 /// A request's head. It borrows from the receive buffer: copy what is to be kept.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    pub(crate) head: h1::Request<'a>,
+    pub(crate) head: &'a h1::Request<'a>,
     pub(crate) params: &'a [(&'a str, &'a str)],
     pub(crate) session: Option<&'a Session>,
 }
