@@ -22,8 +22,8 @@ pub(super) fn count(kind: Kind) -> Res<Outcome> {
         return Ok(Outcome::Skipped("no valgrind".into()));
     }
     let limit = match kind {
-        Kind::WsEcho => 1600.0,
-        Kind::Plaintext => 3650.0,
+        Kind::WsEcho => 1500.0,
+        Kind::Plaintext => 3350.0,
     };
     let (short, long) = (total(&whole_run(kind, SHORT)?)?, total(&whole_run(kind, LONG)?)?);
     let each = (long - short) / f64::from(LONG - SHORT);
