@@ -86,39 +86,53 @@ impl Decoder {
         arena: &mut Vec<u8>,
         spans: &mut Vec<FieldSpan>,
     ) -> Result<Sized, Malformed> {
-        let mut rest = block;
         let mut tally = Tally::new(room);
+        let mut rest = block;
         loop {
             rest = self.indexed_run(rest, &mut tally, arena, spans);
-            let Some((&first, behind)) = rest.split_first() else { break };
-            rest = behind;
-            let start = arena.len();
-            let (name, known) = if first & 0x80 != 0 {
-                let index = integer::read(first, 7, &mut rest).ok_or(INTEGER)?;
-                let Some(found) = self.indexed(index, arena) else { return Err(INDEX) };
-                found
-            } else if first & 0xE0 == 0x20 {
-                let max = integer::read(first, 5, &mut rest).ok_or(INTEGER)?;
-                self.resize(max, tally.fields == signed(room.fields))?;
-                continue;
-            } else {
-                self.literal(first, &mut rest, arena)?
-            };
-            let value = arena.len() - start - name;
-            tally.take(name + value, known);
-            if tally.fits() {
-                spans.push(FieldSpan {
-                    name: span(start, name),
-                    value: span(start + name, value),
-                    known,
-                });
-            } else if tally.floods(room) {
+            if rest.is_empty() {
+                return Ok(if tally.fits() { Sized::Fits } else { Sized::Over });
+            }
+            let at_start = tally.fields == signed(room.fields);
+            self.other(&mut rest, at_start, &mut tally, arena, spans)?;
+            if !tally.fits() && tally.floods(room) {
                 return Ok(Sized::Flood);
-            } else {
-                arena.truncate(start);
             }
         }
-        Ok(if tally.fits() { Sized::Fits } else { Sized::Over })
+    }
+
+    /// Reads a field of any form, or a new size of the table: RFC 7541, section 6. Apart, since all
+    /// that it needs would take the registers of [`indexed_run`](Self::indexed_run).
+    #[inline(never)]
+    fn other(
+        &mut self,
+        rest: &mut &[u8],
+        at_start: bool,
+        tally: &mut Tally,
+        arena: &mut Vec<u8>,
+        spans: &mut Vec<FieldSpan>,
+    ) -> Result<(), Malformed> {
+        let Some((&first, behind)) = rest.split_first() else { return Ok(()) };
+        *rest = behind;
+        let start = arena.len();
+        let (name, known) = if first & 0x80 != 0 {
+            let index = integer::read(first, 7, rest).ok_or(INTEGER)?;
+            self.indexed(index, arena).ok_or(INDEX)?
+        } else if first & 0xE0 == 0x20 {
+            let max = integer::read(first, 5, rest).ok_or(INTEGER)?;
+            return self.resize(max, at_start);
+        } else {
+            self.literal(first, rest, arena)?
+        };
+        let value = arena.len() - start - name;
+        tally.take(name + value, known);
+        if tally.fits() {
+            let (name, value) = (span(start, name), span(start + name, value));
+            spans.push(FieldSpan { name, value, known });
+        } else {
+            arena.truncate(start);
+        }
+        Ok(())
     }
 
     /// Reads indexed fields as far as they fit and their numbers take a byte: the commonest by far.
@@ -130,7 +144,7 @@ impl Decoder {
         arena: &mut Vec<u8>,
         spans: &mut Vec<FieldSpan>,
     ) -> &'b [u8] {
-        let before = spans.len();
+        let (before, mut list) = (spans.len(), tally.list);
         for &first in block.get(..tally.most(block.len())).unwrap_or_default() {
             if !(0x81..=0xFE).contains(&first) {
                 break;
@@ -138,11 +152,11 @@ impl Decoder {
             let Some((bytes, entry)) = self.find(usize::from(first & 0x7F)) else { break };
             let Some(run) = entry.run(bytes) else { break };
             let (name, known) = (entry.name, entry.known);
-            let left = tally.list - signed(run.len() + FIELD_OVERHEAD);
+            let left = list - signed(run.len() + FIELD_OVERHEAD);
             if left < 0 || known == Known::Cookie as u8 {
                 break;
             }
-            tally.list = left;
+            list = left;
             let start = low(arena.len());
             let behind = start.wrapping_add(name);
             spans.push(FieldSpan {
@@ -154,6 +168,7 @@ impl Decoder {
         }
         let read = spans.len() - before;
         tally.fields -= signed(read);
+        tally.list = list;
         block.get(read..).unwrap_or_default()
     }
 

@@ -22,8 +22,8 @@ pub(super) fn count(kind: Kind) -> Res<Outcome> {
         return Ok(Outcome::Skipped("no valgrind".into()));
     }
     let limit = match kind {
-        Kind::WsEcho => 1600.0,
-        Kind::Plaintext => 3650.0,
+        Kind::WsEcho => 1500.0,
+        Kind::Plaintext => 3350.0,
     };
     let (short, long) = (total(&whole_run(kind, SHORT)?)?, total(&whole_run(kind, LONG)?)?);
     let each = (long - short) / f64::from(LONG - SHORT);
@@ -48,7 +48,7 @@ pub(crate) fn profile(kind: Kind) -> ExitCode {
 }
 
 /// What a warm block of nine fields may cost to decode.
-const BLOCK_MOST: f64 = 1100.0;
+const BLOCK_MOST: f64 = 950.0;
 
 /// `cargo xtask profile hpack`: instructions to decode a block of nine fields that are in the tables.
 pub(crate) fn profile_hpack() -> ExitCode {
