@@ -15,12 +15,13 @@ use crate::{args, serve, signal};
 
 pub(crate) const PUB_NOTES: &str = "\
 Without --message the payload is standard input, read to its end. Ends when the server has taken the
-message: at QoS 0 when it is sent. HTTPS_PROXY is for mqtts and wss, HTTP_PROXY for mqtt and ws.";
+message: at QoS 0 when it is sent. HTTPS_PROXY and HTTP_PROXY are for wss and ws; mqtt and mqtts go by
+ALL_PROXY alone.";
 
 pub(crate) const SUB_NOTES: &str = "\
 Writes each payload and a line end, until a signal says goodbye or --count messages have come.
-Connects again by itself when the connection is lost. HTTPS_PROXY is for mqtts and wss, HTTP_PROXY for
-mqtt and ws.";
+Connects again by itself when the connection is lost. HTTPS_PROXY and HTTP_PROXY are for wss and ws;
+mqtt and mqtts go by ALL_PROXY alone.";
 
 /// Which server, and as whom.
 #[derive(Args, Clone, Debug)]
@@ -59,7 +60,8 @@ pub(crate) struct Server {
 impl Server {
     pub(super) fn client(&self) -> Result<Client, Problem> {
         let version = if self.version == 4 { Version::V4 } else { Version::V5 };
-        let proxies = self.through.proxies()?;
+        let web = self.url.starts_with("ws://") || self.url.starts_with("wss://");
+        let proxies = if web { self.through.proxies() } else { self.through.not_of_web() }?;
         let mut client = Client::new(&self.url).id(&self.id).version(version).proxies(&proxies);
         if let Some(config) = self.trust.config()? {
             client = client.tls(&config);
