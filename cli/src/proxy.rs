@@ -8,7 +8,7 @@ use crate::report::Problem;
 /// What clients go through.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Through {
-    /// Go through this proxy: http://[NAME:PASSWORD@]HOST:PORT or socks5://...; "" for none, whatever
+    /// Go through this proxy: http://[NAME:PASSWORD@]HOST:PORT, https://... or socks5://...; "" for none, whatever
     /// HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY (names, addresses, networks as 10.0.0.0/8) say
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,

@@ -163,7 +163,7 @@ fn what_is_excepted_goes_directly_and_a_bad_proxy_is_told() {
 
     let direct = lodger(&["fetch", &page], std::slice::from_ref(&all));
     let none = lodger(&["fetch", "--proxy", "", &page], &[all]);
-    let wrong = lodger(&["fetch", "--proxy", "https://me:secret@a", &page], &[]);
+    let wrong = lodger(&["fetch", "--proxy", "gopher://me:secret@a", &page], &[]);
     // Our server is no proxy.
     let (own, secure) = (format!("http://127.0.0.1:{}", server.1), page.replace("http", "https"));
     let nobody = lodger(&["fetch", "--proxy", &own, &secure], &[]);
@@ -197,4 +197,19 @@ fn mqtt_goes_through_a_proxy() {
         assert!(asked[0].contains("Proxy-Authorization: Basic "));
         drop(broker);
     }
+}
+
+/// A server takes what a proxy is sent, so ours can stand for one that is reached by TLS.
+#[test]
+fn a_proxy_is_reached_by_tls() {
+    let front = Server::start(&["--tls"]);
+    let way = format!("https://127.0.0.1:{}", front.1);
+    let page = "http://far.test/plaintext";
+
+    let got = lodger(&["fetch", "-k", "--timeout", "60", "--proxy", &way, page], &[]);
+    let distrusted = lodger(&["fetch", "--timeout", "60", "--proxy", &way, page], &[]);
+
+    assert_eq!((got.status.code(), &*got.stdout), (Some(0), &b"Hello, World!"[..]));
+    assert_eq!(distrusted.status.code(), Some(1));
+    assert!(text(&distrusted).contains("no TLS: "), "{}", text(&distrusted));
 }

@@ -470,10 +470,17 @@ impl Inner {
     /// `Caller`: its name can stand in no certificate, or no proxy can be asked for it. `Host`: this
     /// system trusts nobody.
     fn way(&self, url: &Url, any: bool) -> Result<Way, Error> {
-        let mut trust = self.trust.borrow_mut();
-        trust.resolve(&self.h, url)?;
+        let (mut trust, proxies) = (self.trust.borrow_mut(), self.proxies.borrow());
+        trust.resolve(&self.h, proxies.need_trust(url))?;
         let alpn = if any && !self.only_http1.get() { HTTP_ALPN } else { HTTP1_ALPN };
-        Way::find(&self.h, url, trust.engine(url, alpn)?, &self.proxies.borrow())
+        Way::find(&self.h, (url, alpn), &trust, &proxies)
+    }
+
+    /// Finds the way to a proxy that is sent requests in place of their server.
+    fn way_to(&self, proxy: &Forward) -> Result<Way, Error> {
+        let mut trust = self.trust.borrow_mut();
+        trust.resolve(&self.h, proxy.is_secure())?;
+        Way::to_proxy(proxy.proxy(), &trust)
     }
 }
 

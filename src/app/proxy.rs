@@ -20,29 +20,34 @@ mod except;
 /// tunnel that is refused is a [`Failure`](crate::http::Failure) at
 /// [`Stage::Proxy`](crate::http::Stage::Proxy), with the status in its reason.
 ///
-/// The login is for the proxy alone: no server sees it.
+/// The login is for the proxy alone: no server sees it. Whoever sees the traffic to the proxy does, unless
+/// that is by TLS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proxy {
     kind: Kind,
     place: Place,
+    /// By TLS.
+    secure: bool,
     login: Option<Login>,
     only_tunnels: bool,
 }
 
 impl Proxy {
-    /// Reads `http://name:password@host:port` or `socks5://…` (also `socks5h://…`, which is the same
-    /// here). Name and password are percent-encoded where they must be; the port is 80 or 1080
-    /// unless it is said. Without a scheme it is http.
+    /// Reads `http://name:password@host:port`, `https://…` (feature `tls`: the proxy itself is reached by
+    /// TLS, and trusted as servers are) or `socks5://…` (also `socks5h://…`, which is the same here). Name
+    /// and password are percent-encoded where they must be; the port is 80, 443 or 1080 unless it is
+    /// said. Without a scheme it is http.
     ///
     /// # Errors
     ///
-    /// `Caller`: it is none of these; TLS to a proxy is not spoken.
+    /// `Caller`: it is none of these.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let (kind, port) = match &*scheme.to_ascii_lowercase() {
             "http" => (Kind::Http, 80),
+            "https" if cfg!(feature = "tls") => (Kind::Http, 443),
             "socks5" | "socks5h" => (Kind::Socks5, 1080),
-            _ => return Err(Error::misuse("a proxy is http://host:port or socks5://host:port")),
+            _ => return Err(Error::misuse(UNKNOWN)),
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (login, host) = match authority.rsplit_once('@') {
@@ -54,7 +59,8 @@ impl Proxy {
             let (name, password) = login.split_once(':').unwrap_or((login, ""));
             Login::new(&decoded(name)?, &decoded(password)?)
         });
-        Ok(Self { kind, place, login: login.transpose()?, only_tunnels: false })
+        let secure = scheme.eq_ignore_ascii_case("https");
+        Ok(Self { kind, place, secure, login: login.transpose()?, only_tunnels: false })
     }
 
     /// Has it asked for tunnels alone, also to `http://`; many proxies make none to port 80.
@@ -68,24 +74,36 @@ impl Proxy {
         &self.place
     }
 
+    /// Where it is, and whether by TLS.
+    pub(super) fn reached(&self) -> (&Place, bool) {
+        (&self.place, self.secure)
+    }
+
     /// Prepares a tunnel to a server.
     pub(super) fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, Error> {
         Tunnel::new(self.kind, host, port, self.login.clone())
     }
 }
 
+const UNKNOWN: &str = "a proxy is http://host:port, https://host:port or socks5://host:port";
+
 /// A proxy that is sent requests in place of their server: RFC 9112, section 3.2.2.
 pub(super) struct Forward(Proxy);
 
 impl Forward {
-    pub(super) fn place(&self) -> &Place {
-        self.0.place()
+    pub(super) fn proxy(&self) -> &Proxy {
+        &self.0
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.0.secure
     }
 
     /// What connections are kept by. Each has requests to one server alone.
     pub(super) fn key(&self, url: &Url) -> String {
-        let proxy = match self.place() {
-            Place::Tcp { name, port } => format!("{}:{port}", name.to_ascii_lowercase()),
+        let tls = if self.0.secure { "tls:" } else { "" };
+        let proxy = match self.0.place() {
+            Place::Tcp { name, port } => format!("{tls}{}:{port}", name.to_ascii_lowercase()),
             Place::Unix(path) => path.clone(),
         };
         format!("{} by {proxy}", url.origin())
@@ -174,6 +192,11 @@ impl Proxies {
         proxy.as_ref().filter(|_| !direct).map(|proxy| (proxy, &**name, *port))
     }
 
+    /// Whether whom to trust must be known on the way to a server.
+    pub(super) fn need_trust(&self, url: &Url) -> bool {
+        url.secure || self.to(url).is_some_and(|(proxy, ..)| proxy.secure)
+    }
+
     /// Gives the proxy that is sent requests of HTTP/1.1 in place of a server.
     pub(super) fn forward(&self, url: &Url) -> Option<Forward> {
         let (proxy, ..) = self.to(url)?;
@@ -197,7 +220,7 @@ mod tests {
         assert_eq!(login, Some(Login::new("m@e", "p:w").unwrap()));
         assert!(!shown("http://me:secret@h:1").contains("secret"));
         for text in
-            ["https://a:1", "http://", "http://a:x", "http://%zz:b@a", "http://:b@a", "ftp://a"]
+            ["gopher://a:1", "http://", "http://a:x", "http://%zz:b@a", "http://:b@a", "ftp://a"]
         {
             assert!(Proxy::parse(text).is_err(), "{text}");
         }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 #[cfg(feature = "tls")]
 use std::vec::Vec;
 
-use super::url::{Place, Url};
+use super::url::Place;
 use crate::Error;
 #[cfg(feature = "tls")]
 use crate::proto::tls::ClientConfig;
@@ -32,14 +32,14 @@ impl Trust {
         Self { config: Some(config.clone()), speaking: RefCell::default() }
     }
 
-    /// Finds out whom the system trusts, if that is needed for `url` and was not said.
+    /// Finds out whom the system trusts, if that is needed and was not said.
     ///
     /// # Errors
     ///
     /// `Host`: it trusts nobody.
     #[cfg(feature = "tls")]
-    pub(super) fn resolve(&mut self, h: &Handle, url: &Url) -> Result<(), Error> {
-        if url.secure && self.config.is_none() {
+    pub(super) fn resolve(&mut self, h: &Handle, needed: bool) -> Result<(), Error> {
+        if needed && self.config.is_none() {
             self.config = Some(h.platform_trust()?);
         }
         Ok(())
@@ -47,20 +47,24 @@ impl Trust {
 
     /// As above: nothing is needed.
     #[cfg(not(feature = "tls"))]
-    pub(super) fn resolve(&mut self, _h: &Handle, _url: &Url) -> Result<(), Error> {
+    pub(super) fn resolve(&mut self, _h: &Handle, _needed: bool) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Begins a handshake with this server, which is offered `alpn`; `None` for a plain one.
+    /// Begins a handshake with who is at this place, and is offered `alpn`; `None` for a plain one.
     ///
     /// # Errors
     ///
     /// `Caller`: the name of the server can stand in no certificate.
     #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "offered by TLS"))]
-    pub(super) fn engine(&self, url: &Url, alpn: Alpn) -> Result<Option<Engine>, Error> {
-        match &url.place {
+    pub(super) fn engine(
+        &self,
+        (place, secure): (&Place, bool),
+        alpn: Alpn,
+    ) -> Result<Option<Engine>, Error> {
+        match place {
             #[cfg(feature = "tls")]
-            Place::Tcp { name, .. } if url.secure => Ok(Some(self.speaking(alpn)?.begin(name)?)),
+            Place::Tcp { name, .. } if secure => Ok(Some(self.speaking(alpn)?.begin(name)?)),
             Place::Tcp { .. } | Place::Unix(_) => Ok(None),
         }
     }

@@ -6,6 +6,8 @@
 //! Proxied --a tunnel--> Shaking, or no channel where the server is a plain one
 //! ```
 //!
+//! Around these there may be TLS with the proxy (`outer`), which comes first and stays.
+//!
 //! On the way in, what arrives goes into a buffer of the turn, through the engine, and on as
 //! plaintext in the buffer that a plain connection reads into. On the way out the output of the
 //! protocol is sealed when it is sent, a window at once, so that limits go on counting
@@ -13,6 +15,7 @@
 //! the runtime borrowed, because what a configuration asks (who may come, which certificate to
 //! show) may be code of the user's.
 
+mod outer;
 mod seal;
 mod tunnel;
 
@@ -37,6 +40,8 @@ use crate::{Error, Limits};
 #[derive(Debug)]
 pub(crate) struct Channel {
     stage: Stage,
+    /// TLS with a proxy, around all that the stage says and hears.
+    outer: Option<Box<Engine>>,
     /// Bytes as they go out.
     sealed: Out,
     /// When the handshake must be complete.
@@ -81,6 +86,8 @@ struct Fed {
     plain: bool,
     /// There is a tunnel now.
     tunnelled: bool,
+    /// Through which nothing is sealed.
+    bare: bool,
     /// The proxy answered with this status: there is none.
     refused: Option<u16>,
 }
@@ -101,7 +108,8 @@ impl Channel {
     #[cfg(any(feature = "tls", feature = "client"))]
     fn new(stage: Stage, until: Micros) -> Self {
         let sealed = Out::new();
-        Self { stage, sealed, until, session: None, cut: false, said_bye: false }
+        let outer = None;
+        Self { stage, outer, sealed, until, session: None, cut: false, said_bye: false }
     }
 
     /// When its handshake must be complete.
@@ -119,19 +127,21 @@ impl Channel {
         self.sealed.len()
     }
 
-    fn engine(&mut self) -> Option<&mut Engine> {
-        match &mut self.stage {
-            Stage::Shaking(engine, _) | Stage::Open(engine) => Some(engine),
-            Stage::Fresh(_) | Stage::Proxied(_) | Stage::Over => None,
-        }
-    }
-
     /// Input that waits for the rest of its record.
     fn kept(&self) -> usize {
+        self.outer.as_ref().map_or(0, |outer| outer.kept().len()) + self.inner_kept().len()
+    }
+
+    /// The same, of what comes in front of what the socket gives next.
+    fn wire_kept(&self) -> &[u8] {
+        self.outer.as_ref().map_or_else(|| self.inner_kept(), |outer| outer.kept())
+    }
+
+    fn inner_kept(&self) -> &[u8] {
         match &self.stage {
-            Stage::Shaking(engine, _) | Stage::Open(engine) => engine.kept().len(),
+            Stage::Shaking(engine, _) | Stage::Open(engine) => engine.kept(),
             // A tunnel keeps less than a head, for a while.
-            Stage::Fresh(_) | Stage::Proxied(_) | Stage::Over => 0,
+            Stage::Fresh(_) | Stage::Proxied(_) | Stage::Over => &[],
         }
     }
 
@@ -150,6 +160,14 @@ impl Channel {
 
     /// Turns what arrived into plaintext behind what is in `frame.rx` already. Runs user code.
     fn feed(&mut self, frame: &mut Frame, len: usize, size: usize) -> Result<Fed, Error> {
+        match self.outer.take() {
+            Some(outer) => self.feed_within(outer, frame, len, size),
+            None => self.feed_bare(frame, len, size),
+        }
+    }
+
+    /// As above, where there is no TLS around it.
+    fn feed_bare(&mut self, frame: &mut Frame, len: usize, size: usize) -> Result<Fed, Error> {
         let Frame { rx, sealed: input, .. } = frame;
         let input = input.get_mut(..size).unwrap_or_default();
         if self.is_proxied() {
@@ -196,6 +214,10 @@ impl Channel {
         }
     }
 
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
     fn is_fresh(&self) -> bool {
         matches!(self.stage, Stage::Fresh(_))
     }
@@ -229,7 +251,7 @@ pub(super) fn serve(h: &Handle, frame: &mut Frame, index: u32) {
     match fed {
         Ok(Ok(fed)) if fed.plain => plain_http(h, frame, taken),
         Ok(Ok(Fed { refused: Some(status), .. })) => fails(h, taken, Reason::Refused { status }),
-        Ok(Ok(fed)) if fed.tunnelled && fed.begun => tunnel::bare(h, frame, taken, &fed),
+        Ok(Ok(fed)) if fed.bare && !taken.channel.is_open() => tunnel::bare(h, frame, taken, &fed),
         Ok(Ok(fed)) => go_on(h, frame, taken, &fed),
         Ok(Err(e)) => fails(h, taken, Reason::Peer(e)),
         Err(_) => {
@@ -305,7 +327,7 @@ fn read(
     len: usize,
 ) -> Result<usize, io::ErrorKind> {
     let receive = core.limits.receive_buffer();
-    let kept = channel.engine().map_or(&[][..], |engine| engine.kept());
+    let kept = channel.wire_kept();
     let room = kept.len() + receive;
     if frame.sealed.len() < room {
         frame.sealed.resize(room, 0);

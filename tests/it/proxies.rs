@@ -52,6 +52,10 @@ impl raw::Handler for Back {
     fn end(&mut self, cx: &mut raw::Cx<'_>) {
         _ = cx.runtime().close_bytes(self.front);
     }
+
+    fn closed(&mut self, cx: &mut raw::Cx<'_>, _why: Reason) {
+        _ = cx.runtime().close_bytes(self.front);
+    }
 }
 
 const SOCKS_HELLO: &[u8] = b"\x05\0\0\x01\0\0\0\0\0\0";
@@ -162,13 +166,24 @@ impl raw::Handler for Front {
 
 fn proxy(rig: &Rig) -> Log {
     let log = Log::default();
+    rig.rt.listen("127.0.0.1:81", raw::Server::new(fronts(&log))).unwrap();
+    log
+}
+
+/// The same, reached by TLS.
+fn secure_proxy(rig: &Rig, server: &tls::ServerConfig) -> Log {
+    let log = Log::default();
+    let proxy = tls::Server::new(server, raw::Server::new(fronts(&log)));
+    rig.rt.listen("127.0.0.1:81", proxy).unwrap();
+    log
+}
+
+fn fronts(log: &Log) -> impl Fn(&raw::Accepted<'_>) -> Option<Front> + 'static {
     let into = log.clone();
-    let front = move |_: &raw::Accepted<'_>| {
+    move |_| {
         let log = into.clone();
         Some(Front { log, asked: 0, input: Vec::new(), stage: Step::First, back: None })
-    };
-    rig.rt.listen("127.0.0.1:81", raw::Server::new(front)).unwrap();
-    log
+    }
 }
 
 fn get(rig: &Rig, client: &Client, url: &str) -> Result<Whole, Failure> {
@@ -501,6 +516,151 @@ fn a_proxy_that_is_not_there_is_no_connection() {
     client.proxies(&through("http://127.0.0.1:81"));
 
     assert_eq!(get(&rig, &client, "http://far.test/").unwrap_err().stage, Stage::Connect);
+    rig.end();
+}
+
+const SECURE_PROXY: &str = "https://me:secret@localhost:81";
+
+/// TLS in TLS, and both ways longer than a window of either.
+#[test]
+fn https_goes_through_a_proxy_that_is_reached_by_tls() {
+    let mut faults = Faults::none();
+    (faults.short_reads, faults.short_writes, faults.would_block) = (300, 300, 200);
+    for trigger in TRIGGERS {
+        for (seed, faults) in [(1, Faults::none()), (2, faults), (3, faults)] {
+            let rig = Rig::with(trigger, Limits::default(), seed, faults);
+            let (server, trust) = configs(&["far.test", "localhost"]);
+            let routes = served()
+                .get("/big", |_, res| res.bytes("x/y", &[b'x'; 300_000]))
+                .post("/", |_, res| res.read_body(|body, res| res.text(&body.len().to_string())));
+            rig.serve(tls::Server::new(&server, routes));
+            let log = secure_proxy(&rig, &server);
+            let client = Client::new(&rig.rt);
+            client.tls(&trust);
+            client.proxies(&through(SECURE_PROXY));
+            let client = if seed == 2 { client.http1() } else { client };
+
+            assert_eq!(soon(&rig, &client, "https://far.test/").unwrap().body, b"by TLS");
+            assert_eq!(soon(&rig, &client, "https://far.test/big").unwrap().body.len(), 300_000);
+            let (heard, got) = (Log::default(), Log::default());
+            let into = got.clone();
+            client.post("https://far.test/", &[1; 300_000]).whole(9, move |result| {
+                into.add(String::from_utf8_lossy(&result.unwrap().body));
+            });
+            let says = ws::Client::new("wss://far.test/echo").by(&client);
+            let says = says.connect(&rig.rt, Says(heard.clone())).unwrap();
+            rig.run_for(secs(1));
+
+            assert_eq!((heard.take().len(), got.take()), (1, vec!["300000".to_owned()]));
+            let line = "CONNECT far.test:443 HTTP/1.1 Proxy-Authorization: Basic bWU6c2VjcmV0";
+            let asked = log.take();
+            assert!(!asked.is_empty() && asked.iter().all(|asked| asked == line), "{asked:?}");
+            says.close(1000);
+            rig.run_for(secs(60));
+            assert_eq!(rig.rt.stats().open, 0, "{trigger:?} {seed}");
+            rig.end();
+        }
+    }
+}
+
+#[test]
+fn what_is_plain_goes_through_a_proxy_that_is_reached_by_tls() {
+    let mut faults = Faults::none();
+    (faults.short_reads, faults.short_writes, faults.would_block) = (300, 300, 200);
+    for (seed, faults) in [(1, Faults::none()), (2, faults), (3, faults), (4, faults)] {
+        let rig = Rig::with(Trigger::Edge, Limits::default(), seed, faults);
+        let (server, trust) = configs(&["localhost"]);
+        rig.serve(served());
+        let log = secure_proxy(&rig, &server);
+        let client = Client::new(&rig.rt);
+        client.tls(&trust);
+        client.proxies(&through(SECURE_PROXY));
+
+        assert_eq!(soon(&rig, &client, "http://far.test/").unwrap().body, b"far.test");
+        assert_eq!(soon(&rig, &client, "http://far.test/").unwrap().body, b"far.test");
+        let heard = Log::default();
+        let says = ws::Client::new("ws://far.test/echo").by(&client);
+        let says = says.connect(&rig.rt, Says(heard.clone())).unwrap();
+        rig.run_for(secs(1));
+        client.proxies(&tunnels(SECURE_PROXY));
+        assert_eq!(soon(&rig, &client, "http://other.test/").unwrap().body, b"plain");
+
+        let basic = "Basic bWU6c2VjcmV0";
+        let asked = [
+            format!("0: GET http://far.test/ HTTP/1.1, far.test, {basic}"),
+            format!("1: GET http://far.test/ HTTP/1.1, far.test, {basic}"),
+            format!("CONNECT far.test:80 HTTP/1.1 Proxy-Authorization: {basic}"),
+            format!("CONNECT other.test:80 HTTP/1.1 Proxy-Authorization: {basic}"),
+        ];
+        assert_eq!((heard.take().len(), log.take()), (1, asked.to_vec()));
+        says.close(1000);
+        rig.run_for(secs(60));
+        assert_eq!(rig.rt.stats().open, 0);
+        rig.end();
+    }
+}
+
+/// Nothing is asked of a proxy that is not who it says it is; one that ends too soon is told of.
+#[test]
+fn a_proxy_by_tls_that_is_wrong_is_told_with_its_stage() {
+    let rig = Rig::new(Trigger::Edge);
+    let (server, trust) = configs(&["localhost"]);
+    let (_, stranger) = configs(&["localhost"]);
+    let log = secure_proxy(&rig, &server);
+    let client = Client::new(&rig.rt);
+    client.tls(&stranger);
+    client.proxies(&through(SECURE_PROXY));
+
+    let plain = get(&rig, &client, "http://far.test/").unwrap_err();
+    let secure = get(&rig, &client, "https://far.test/").unwrap_err();
+    assert_eq!((plain.stage, secure.stage), (Stage::Tls, Stage::Proxy));
+    assert!(plain.to_string().contains("signature") && secure.to_string().contains("signature"));
+    assert!(log.take().is_empty());
+
+    client.tls(&trust);
+    for (port, bytes) in [(82, &b"HTTP/1.1 2"[..]), (83, b"HTTP/1.1 407 x\r\n\r\n")] {
+        let make = move |_: &raw::Accepted<'_>| Some(Hostile(bytes, false, true));
+        let hostile = tls::Server::new(&server, raw::Server::new(make));
+        rig.rt.listen(&format!("127.0.0.1:{port}"), hostile).unwrap();
+        client.proxies(&through(&format!("https://localhost:{port}")));
+        let failure = get(&rig, &client, "https://far.test/").unwrap_err();
+        assert_eq!(failure.stage, Stage::Proxy, "{failure}");
+        assert_eq!(failure.why == Reason::Refused { status: 407 }, port == 83, "{failure}");
+    }
+    rig.run_for(secs(60));
+    assert_eq!(rig.rt.stats().open, 0);
+    rig.end();
+}
+
+/// Answers with a body that its end alone ends, and is cut off.
+struct Cut;
+
+impl raw::Handler for Cut {
+    fn data(&mut self, cx: &mut raw::Cx<'_>, _bytes: &[u8]) {
+        cx.send(b"HTTP/1.1 200 x\r\n\r\nhalf").unwrap();
+        cx.timer(0, ms(5)).unwrap();
+    }
+
+    fn timer(&mut self, cx: &mut raw::Cx<'_>, _tag: u64) {
+        cx.runtime().abort(cx.id());
+    }
+}
+
+/// RFC 8446, section 6.1: the proxy's goodbye is none of the server's.
+#[test]
+fn a_proxy_cannot_cut_a_response_off() {
+    let rig = Rig::new(Trigger::Edge);
+    let (server, trust) = configs(&["far.test", "localhost"]);
+    let cut = |_: &raw::Accepted<'_>| Some(Cut);
+    rig.serve(tls::Server::new(&server, raw::Server::new(cut)));
+    secure_proxy(&rig, &server);
+    let client = Client::new(&rig.rt).http1();
+    client.tls(&trust);
+    client.proxies(&through(SECURE_PROXY));
+
+    let failure = get(&rig, &client, "https://far.test/").unwrap_err();
+
+    assert_eq!(failure.stage, Stage::Body, "{failure}");
     rig.end();
 }
 

@@ -9,7 +9,6 @@ use lodger_backend::Micros;
 
 use super::super::proxy::Forward;
 use super::super::url::Url;
-use super::super::way::Way;
 #[cfg(feature = "h2")]
 use super::Body;
 use super::dial::Job;
@@ -108,7 +107,7 @@ impl Attempt {
         let (h, request) = (&client.0.h, self.request.clone());
         let (keeper, mut asker) = self.asker(key(to), None);
         let way = match to {
-            (_, Some(proxy)) => Ok(Way { place: proxy.place().clone(), channel: None }),
+            (_, Some(proxy)) => client.0.way_to(proxy),
             (url, None) => client.0.way(url, false),
         };
         let way = match way {

@@ -4,6 +4,7 @@ use std::io;
 
 use lodger_backend::{Micros, Net, Ready};
 
+use super::outer::seal_around;
 use super::{Channel, Stage};
 use crate::Limits;
 use crate::io::{Pool, Tx};
@@ -58,20 +59,26 @@ impl Slot {
         let says = self.state == State::Closing && !self.flags.has(Flags::FILE);
         let Self { out, extra, .. } = self;
         let Some(channel) = extra.as_mut().and_then(|e| e.channel.as_mut()) else { return };
-        let Channel { stage: Stage::Open(engine), sealed, said_bye, .. } = &mut **channel else {
+        let Channel { stage: Stage::Open(engine), outer, sealed, said_bye, .. } = &mut **channel
+        else {
             return;
         };
         let window = out.bytes().get(..WINDOW).unwrap_or(out.bytes());
         let mut done = Ok(());
         if !window.is_empty() && self.ready.is_write() {
-            done = engine.seal(window, &mut Tx::new(sealed, pool));
+            let tx = &mut Tx::new(sealed, pool);
+            done = seal_around(outer.as_mut(), tx, |tx| engine.seal(window, tx));
             let size = window.len();
             out.advance(size, pool);
         }
         if says && out.is_empty() && !*said_bye {
             *said_bye = true;
             // It fails where nothing can be said any more.
-            let _ = engine.close(&mut Tx::new(sealed, pool));
+            let tx = &mut Tx::new(sealed, pool);
+            let _ = seal_around(outer.as_mut(), tx, |tx| engine.close(tx));
+            if let Some(outer) = outer {
+                let _ = outer.close(tx);
+            }
         }
         if !sealed.is_empty() {
             self.flags.set(Flags::SEALED);

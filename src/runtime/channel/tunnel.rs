@@ -68,7 +68,7 @@ impl Channel {
             if let Some(to) = frame.sealed.get_mut(..size) {
                 to.copy_from_slice(&rest);
             }
-            return self.feed(frame, len, size).map(|fed| Fed { tunnelled: true, ..fed });
+            return self.feed_bare(frame, len, size).map(|fed| Fed { tunnelled: true, ..fed });
         }
         self.stage = Stage::Over;
         if !self.sealed.is_empty() {
@@ -79,7 +79,7 @@ impl Channel {
         if let Some(to) = frame.rx.get_mut(len..end) {
             to.copy_from_slice(&rest);
         }
-        Ok(Fed { len: end, begun: true, tunnelled: true, ..Fed::default() })
+        Ok(Fed { len: end, begun: true, tunnelled: true, bare: true, ..Fed::default() })
     }
 }
 

@@ -320,7 +320,7 @@ impl Client {
     fn prepare(mut self, h: &Handle) -> Result<Rc<Shared>, Error> {
         let limits = h.mqtt_limits();
         let url = self.url.clone()?;
-        self.trust.resolve(h, &url)?;
+        self.trust.resolve(h, self.proxies.need_trust(&url))?;
         // A name that cannot be is misuse, told here.
         self.way(h, &url)?;
         for message in self.will.iter().chain(&self.birth) {
@@ -331,7 +331,7 @@ impl Client {
 
     /// Finds the way to the server, where no WebSocket carries MQTT.
     pub(super) fn way(&self, h: &Handle, url: &Url) -> Result<Way, Error> {
-        Way::find(h, url, self.trust.engine(url, shared::ALPN)?, &self.proxies)
+        Way::find(h, (url, shared::ALPN), &self.trust, &self.proxies)
     }
 }
 
