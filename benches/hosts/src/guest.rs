@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
+use lodger::policy::Validity;
 use lodger::{Handle, Nested, Runtime, http, ws};
 
 /// Has a runtime listen on a free port, and says which.
@@ -13,7 +14,10 @@ use lodger::{Handle, Nested, Runtime, http, ws};
 ///
 /// There is no free port, or nobody to say it to.
 pub fn open(rt: Runtime) -> io::Result<Runtime> {
-    let server = http::Server::new().ws("/echo", |_| Ok(Echo));
+    // The loader answers no pings, and the first may wait until the last is connected.
+    let patient = Validity::new(Duration::from_secs(300), Duration::from_secs(400));
+    let config = ws::Config::default().validity(patient);
+    let server = http::Server::new().ws_with("/echo", config, |_| Ok(Echo));
     let listener = rt.listen("127.0.0.1:0", server).map_err(|refused| refused.error)?;
     if let Some(addr) = rt.local_addr(listener).and_then(|addr| addr.tcp()) {
         println!("listening on http://{addr}");
